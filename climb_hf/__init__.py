@@ -1,0 +1,2 @@
+"""climb-hf."""
+from climb_hf._version import __version__

@@ -1,0 +1,249 @@
+"""The typed card of a source: every fact about it, stated once and checked when it is made.
+
+A card holds no logic. README tables, `climb-hf info`, builder configs and tests are made from it.
+This module uses the standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from climb_hf.check import check_option, check_type, nearest
+from climb_hf.errors import CardError, OptionError
+
+
+class Modality(StrEnum):
+    """The 16 kinds of data; each is a config name and the default DRPO domain of its sources."""
+
+    ECG = "ecg"
+    EEG = "eeg"
+    GAIT = "gait"
+    GENE_EXPRESSION = "gene_expression"
+    BRAIN_GRAPH = "brain_graph"
+    MOLECULE_GRAPH = "molecule_graph"
+    CHEST_XRAY = "chest_xray"
+    MAMMOGRAPHY = "mammography"
+    DERMOSCOPY = "dermoscopy"
+    FUNDUS = "fundus"
+    PATHOLOGY = "pathology"
+    CT = "ct"
+    ULTRASOUND = "ultrasound"
+    MRI = "mri"
+    ENDOSCOPY = "endoscopy"
+    MULTIMODAL = "multimodal"
+
+
+class Access(StrEnum):
+    """What a user has to do before the files can be fetched."""
+
+    OPEN = "open"
+    ACCOUNT = "account"
+    AGREEMENT = "agreement"
+    CREDENTIALED = "credentialed"
+
+
+class Proof(StrEnum):
+    """How the reader of a source was proved; told by `climb-hf info`."""
+
+    REAL_FILES = "real files of the source were read"
+    PEER_READER = "an independent reader gave equal content"
+    CARD_ONLY = "written from the card, no real file seen"
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A licence and what it allows to be passed on.
+
+    Attributes:
+        name: SPDX identifier, or the licence's own name where it has none.
+        share_data: whether the files themselves may be given to others.
+        share_derived: whether prepared shards and trained weights may be.
+    """
+
+    name: str
+    share_data: bool
+    share_derived: bool
+
+
+CC_BY_4_0 = Licence("CC-BY-4.0", share_data=True, share_derived=True)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A place that a source can be fetched from.
+
+    Attributes:
+        url: address of an archive or of a folder.
+        n_bytes: size where the host states it, else None.
+        sha256: checksum where the host publishes one, else None.
+    """
+
+    url: str
+    n_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a source's files lie on disk.
+
+    Attributes:
+        name: what the layout is called in messages.
+        marker: regular expression that a file *name* matches in full when this layout is there.
+        files: regular expression of every file name that belongs to the layout.
+        example: a path as it looks, for messages.
+    """
+
+    name: str
+    marker: str
+    files: str
+    example: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting that only one source knows, given as `options={source: {name: value}}`."""
+
+    default: Any
+    meaning: str
+    choices: tuple[Any, ...] = ()
+    kind: type = str
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a source's records are put into train, validation and test.
+
+    Attributes:
+        official: whether the release publishes splits.
+        fractions: shares for the records that have no official split.
+        origin: one sentence on where the official splits come from.
+    """
+
+    fractions: Mapping[str, float]
+    official: bool = False
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class SourceCard:
+    """Facts about one source. See the class attributes' names; units are in the names.
+
+    Raises:
+        CardError: when a fact is missing or two facts contradict each other.
+    """
+
+    name: str
+    title: str
+    summary: str
+    modality: Modality
+    licence: Licence
+    access: Access
+    homepage: str
+    citation: str
+    release: str
+    remotes: tuple[Remote, ...]
+    layouts: tuple[Layout, ...]
+    label_sets: Mapping[str, tuple[str, ...]]
+    split: SplitRule
+    n_records: int
+    version: str = "1.0.0"
+    n_patients: int | None = None
+    channels: tuple[str, ...] = ()
+    rate_hz: float | None = None
+    unit: str | None = None
+    duration_s: float | None = None
+    question: str | None = None
+    options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
+    proof: Proof = Proof.CARD_ONLY
+    quirks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for complaint in _complaints(self):
+            raise CardError(f"card of source {self.name!r}: {complaint}")
+
+    @property
+    def default_label_set(self) -> str:
+        """Name of the label set used when none is asked for: the first of the card."""
+        return next(iter(self.label_sets))
+
+    def check_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns every option of this source with its value, defaults filled in.
+
+        Raises:
+            OptionError: for an unknown name, a wrong type or a value that is not offered.
+        """
+        for name in given:
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise OptionError(
+                    f"source {self.name!r} has no option {name!r}; it has: {known}."
+                    + nearest(name, self.options)
+                )
+        values = {}
+        for name, option in self.options.items():
+            value = given.get(name, option.default)
+            where = f"options[{self.name!r}][{name!r}]"
+            if option.choices:
+                check_option(where, value, option.choices)
+            elif value is not None:
+                check_type(where, value, option.kind)
+            values[name] = value
+        return values
+
+
+def _complaints(card: SourceCard) -> list[str]:
+    """Everything that is wrong with a card, as sentences."""
+    found = []
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", card.name):
+        found.append("name must be snake_case")
+    for name in ("title", "summary", "homepage", "citation", "release"):
+        if not str(getattr(card, name)).strip():
+            found.append(f"{name} is empty")
+    for name, kind in (("modality", Modality), ("access", Access), ("licence", Licence)):
+        if not isinstance(getattr(card, name), kind):
+            found.append(f"{name}={getattr(card, name)!r} is not a {kind.__name__}")
+    if not card.layouts:
+        found.append("it names no layout")
+    if not card.label_sets:
+        found.append("it names no label set")
+    if card.n_records <= 0:
+        found.append("n_records must be positive")
+    return found + _remote_complaints(card) + _split_complaints(card)
+
+
+def _remote_complaints(card: SourceCard) -> list[str]:
+    found = []
+    for remote in card.remotes:
+        if not remote.url.startswith("https://"):
+            found.append(f"remote {remote.url!r} is not an https address")
+        if remote.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", remote.sha256):
+            found.append(f"remote {remote.url!r} has a malformed sha256")
+    if isinstance(card.licence, Licence) and (
+        card.licence.share_data and not card.licence.share_derived
+    ):
+        found.append("its licence allows sharing the data but not what is derived from them")
+    for layout in card.layouts:
+        for pattern in (layout.marker, layout.files):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                found.append(f"layout {layout.name!r}: {pattern!r} is no pattern ({error})")
+    return found
+
+
+def _split_complaints(card: SourceCard) -> list[str]:
+    found = []
+    unknown = set(card.split.fractions) - {"train", "validation", "test"}
+    if unknown:
+        found.append(f"split fractions name {sorted(unknown)}")
+    if abs(sum(card.split.fractions.values()) - 1) > 1e-9:
+        found.append("split fractions do not add up to 1")
+    if card.split.official and not card.split.origin:
+        found.append("its official split names no origin")
+    return found

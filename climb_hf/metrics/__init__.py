@@ -1,0 +1,1 @@
+"""Scores of answers and classifications, made for per-domain tables."""

@@ -1,0 +1,1 @@
+"""Models that climb-hf builds itself; each is an ordinary transformers class."""

@@ -1,0 +1,276 @@
+"""The one schema of all sources: what a reader hands over, and the columns that are stored.
+
+`Example` and its parts use the standard library only; `disk_features` and `features_for` import
+`datasets` inside the call, so that listing sources stays instant. Every column's meaning, unit and
+nullability is in `COLUMNS_MEANING`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from climb_hf.card import Modality
+from climb_hf.check import check_option
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+SCHEMA_VERSION = "1.0.0"
+SPLITS = ("train", "validation", "test")
+TASKS = ("classification", "qa")
+FLAGS = (
+    "patient_unknown",
+    "age_capped",
+    "invalid_samples",
+    "flat_channel",
+    "padded",
+    "cropped",
+    "resampled",
+    "gain_corrected",
+    "duplicate_signal",
+    "irregular_spacing",
+    "constant_image",
+    "mask_resized",
+    "box_clipped",
+)
+
+
+@dataclass(frozen=True)
+class SeriesFile:
+    """Where a series lies and how to open it; `climb_hf.io.signal` does so when it is needed.
+
+    Attributes:
+        path: the file that names the series (a WFDB header, or a MATLAB file).
+        reader: name of the reader in `climb_hf.io.signal`.
+        signal: the file that holds the samples, where that is another one.
+        gain: gain to use in place of the header's, in units of adu per mV; None keeps it.
+        start_s, stop_s: the part of the recording that is meant; None means to its end.
+    """
+
+    path: Path
+    reader: str
+    signal: Path | None = None
+    gain: float | None = None
+    start_s: float = 0.0
+    stop_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One record as its reader found it: facts of the index, media as references.
+
+    Attributes:
+        record: identifier within the source, from names in the release.
+        native: the release's own codes, complete, in the release's order.
+        examined: classes that the annotators looked for; None means all of the label set.
+        split: the official split, when the release has one.
+        group: records with equal group never cross splits; patient_id when empty.
+    """
+
+    record: str
+    native: tuple[str, ...] = ()
+    examined: tuple[str, ...] | None = None
+    patient_id: str | None = None
+    study_id: str | None = None
+    split: str | None = None
+    group: str | None = None
+    age_years: float | None = None
+    sex: str | None = None
+    site: str | None = None
+    flags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    text: str | None = None
+    series: tuple[SeriesFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A record that could not be handed over, and why.
+
+    Attributes:
+        kind: `missing` (no file of it is there), `damaged`, or `copy` (the id was seen before).
+    """
+
+    record: str
+    kind: str
+    reason: str
+    path: str = ""
+
+
+# column: (unit, shape or meaning, what absent means)
+COLUMNS_MEANING = {
+    "id": "<source>/<record>[/<window>]; unique and the same in every config; never null",
+    "source": "config id of the source; never null",
+    "modality": "one of the 16 of climb_hf.card.Modality; never null",
+    "domain": "what DRPO groups by; the modality unless a run says otherwise; never null",
+    "patient_id": "the release's id; null when unknown, and flags then hold patient_unknown",
+    "study_id": "study, visit, exam, stay or admission; null when the release has none",
+    "split_origin": "official, derived or user; never null",
+    "age_years": "years; a capped age holds the cap and flags hold age_capped; null when unknown",
+    "sex": "female, male or other; null when unknown",
+    "site": "hospital, site or device group; null when unknown",
+    "flags": "closed list, climb_hf.schema.FLAGS; empty when nothing is to be said",
+    "meta": "native fields of the source under their own names, as JSON; null when none",
+    "vocabulary": "id of the class list that the names belong to; null without labels",
+    "label": "the class, when exactly one is right; null for several, none or unlabelled",
+    "labels": "positive classes",
+    "labels_negative": "classes examined and absent",
+    "labels_uncertain": "classes examined and undecided; in none of the three = not labelled",
+    "label_weights": "votes or soft labels: {label, weight}",
+    "native_labels": "the release's own codes, complete",
+    "targets": "numbers to predict: {name, value, unit}",
+    "series": "raw samples, shape (channels, time), physical = (raw - offset) / gain, in units",
+    "images": "bytes as released",
+    "image_info": "one per image: height and width in px, mode, view, frame, time_s",
+    "boxes": "{image, label, reader, xyxy in px of that image}",
+    "masks": "{image, label, reader, mask}",
+    "volumes": "NIfTI bytes with affine in mm (RAS)",
+    "volume_info": "one per volume: name, frame_of_reference, irregular_spacing",
+    "volume_masks": "{volume, label, reader, mask}",
+    "videos": "bytes of a clip, not decoded",
+    "video_info": "one per clip: fps, n_frames, height, width in px, start_s, stop_s",
+    "graphs": "num_nodes, node_names and tensors; a tensor not given is null",
+    "expression": "{genes, values, unit, group}",
+    "events": "{time_h from the start of the window, name, value, text, unit}",
+    "text": "report or summary; null when none",
+    "messages": "a released conversation: {role, content}",
+    "question_id": "template id and version; null when not a question",
+    "prompt": "conversation up to the answer: {role, content}; empty when not a question",
+    "options": "answer options in class order",
+    "answer": "gold text; several names joined by ', '; null when not a question",
+    "answer_type": "choice, set, number or text; null when not a question",
+}
+
+_IMAGES = ("images", "image_info", "boxes", "masks")
+MEDIA_OF: Mapping[Modality, tuple[str, ...]] = {
+    Modality.ECG: ("series",),
+    Modality.EEG: ("series",),
+    Modality.GAIT: ("series",),
+    Modality.GENE_EXPRESSION: ("expression",),
+    Modality.BRAIN_GRAPH: ("graphs",),
+    Modality.MOLECULE_GRAPH: ("graphs",),
+    Modality.CHEST_XRAY: _IMAGES,
+    Modality.MAMMOGRAPHY: _IMAGES,
+    Modality.DERMOSCOPY: _IMAGES,
+    Modality.FUNDUS: _IMAGES,
+    Modality.PATHOLOGY: _IMAGES,
+    Modality.MRI: _IMAGES,
+    Modality.CT: (*_IMAGES, "volumes", "volume_info", "volume_masks"),
+    Modality.ULTRASOUND: (*_IMAGES, "videos", "video_info"),
+    Modality.ENDOSCOPY: (*_IMAGES, "videos", "video_info"),
+    Modality.MULTIMODAL: (*_IMAGES, "series", "events", "text", "messages"),
+}
+_QA_IDENTITY = ("id", "source", "modality", "domain", "patient_id", "age_years", "sex", "site")
+_LABEL_LISTS = ("labels", "labels_negative", "labels_uncertain")
+
+
+def _groups() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The four column groups of the stored schema: identity, labels, media, question."""
+    from datasets import Image, Json, List, Nifti, Value, Video
+
+    text, whole, real, double = Value("string"), Value("int32"), Value("float32"), Value("float64")
+    tensor = {"data": Value("binary"), "dtype": text, "shape": List(whole)}
+    identity = {
+        **{name: text for name in ("id", "source", "modality", "domain", "patient_id")},
+        **{name: text for name in ("study_id", "split_origin")},
+        "age_years": real,
+        "sex": text,
+        "site": text,
+        "flags": List(text),
+        "meta": Json(),
+    }
+    labels = {
+        "vocabulary": text,
+        "label": text,
+        **{name: List(text) for name in _LABEL_LISTS},
+        "label_weights": List({"label": text, "weight": real}),
+        "native_labels": List(text),
+        "targets": List({"name": text, "value": real, "unit": text}),
+    }
+    series = {
+        **tensor,
+        "rate_hz": double,
+        "channels": List(text),
+        "units": List(text),
+        "gain": List(double),
+        "offset": List(double),
+        "invalid": whole,
+        "start_s": double,
+        "n_valid": whole,
+    }
+    size = {"height": whole, "width": whole}
+    where = {"image": whole, "label": text, "reader": text}
+    media = {
+        "series": List(series),
+        "images": List(Image()),
+        "image_info": List({**size, "mode": text, "view": text, "frame": whole, "time_s": real}),
+        "boxes": List({**where, "xyxy": List(real, length=4)}),
+        "masks": List({**where, "mask": Image()}),
+        "volumes": List(Nifti()),
+        "volume_info": List(
+            {"name": text, "frame_of_reference": text, "irregular_spacing": Value("bool")}
+        ),
+        "volume_masks": List({"volume": whole, "label": text, "reader": text, "mask": Nifti()}),
+        "videos": List(Video(decode=False)),
+        "video_info": List(
+            {"fps": real, "n_frames": whole, **size, "start_s": double, "stop_s": double}
+        ),
+        "graphs": List(
+            {
+                "num_nodes": whole,
+                "node_names": List(text),
+                **{name: tensor for name in ("edge_index", "edge_attr", "x", "y", "matrix")},
+            }
+        ),
+        "expression": List({"genes": List(text), "values": tensor, "unit": text, "group": text}),
+        "events": List({"time_h": real, "name": text, "value": real, "text": text, "unit": text}),
+        "text": text,
+        "messages": List({"role": text, "content": text}),
+    }
+    question = {
+        "question_id": text,
+        "prompt": List({"role": text, "content": text}),
+        "options": List(text),
+        "answer": text,
+        "answer_type": text,
+    }
+    return identity, labels, media, question
+
+
+def disk_features() -> Features:
+    """Returns the stored schema, 40 columns, the same for every file of every source."""
+    from datasets import Features
+
+    identity, labels, media, question = _groups()
+    return Features({**identity, **labels, **media, **question})
+
+
+def features_for(
+    modalities: Iterable[Modality], classes: Sequence[str], task: str = "classification"
+) -> Features:
+    """Returns the columns that a config shows: a projection of the stored schema.
+
+    Args:
+        modalities: of the config's sources.
+        classes: the ordered union of their class names, laid over the label columns.
+        task: `classification` (identity, labels, media) or `qa` (identity, media, question).
+
+    Raises:
+        OptionError: if `task` is neither.
+    """
+    from datasets import ClassLabel, Features, List
+
+    check_option("task", task, TASKS)
+    identity, labels, media, question = _groups()
+    shown = {column for modality in modalities for column in MEDIA_OF[Modality(modality)]}
+    if task == "qa":
+        shown |= {"series", *_IMAGES}
+        kept = {name: kind for name, kind in media.items() if name in shown}
+        return Features({**{name: identity[name] for name in _QA_IDENTITY}, **kept, **question})
+    kept = {name: kind for name, kind in media.items() if name in shown}
+    one = ClassLabel(names=list(classes))
+    named = {**labels, "label": one, **{name: List(one) for name in _LABEL_LISTS}}
+    return Features({**identity, **named, **kept})
