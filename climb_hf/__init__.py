@@ -1,2 +1,3 @@
 """climb-hf."""
+
 from climb_hf._version import __version__

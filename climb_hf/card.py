@@ -132,7 +132,15 @@ class SplitRule:
 
 @dataclass(frozen=True)
 class SourceCard:
-    """Facts about one source. See the class attributes' names; units are in the names.
+    """Facts about one source. Units are in the names.
+
+    Attributes:
+        label_sets: name of each label set it offers, the default first, with the ids of the
+            vocabularies that the set's class names come from.
+        code_tables: tables of `climb_hf.vocabularies` that map its native codes to classes.
+        question: id of the question template, or None where no question is asked.
+        release: the release of the source that the card was written from.
+        version: version of this card; raise it when rows change.
 
     Raises:
         CardError: when a fact is missing or two facts contradict each other.
@@ -150,6 +158,7 @@ class SourceCard:
     remotes: tuple[Remote, ...]
     layouts: tuple[Layout, ...]
     label_sets: Mapping[str, tuple[str, ...]]
+    code_tables: tuple[str, ...]
     split: SplitRule
     n_records: int
     version: str = "1.0.0"

@@ -65,9 +65,11 @@ class Example:
     Attributes:
         record: identifier within the source, from names in the release.
         native: the release's own codes, complete, in the release's order.
-        examined: classes that the annotators looked for; None means all of the label set.
+        examined: codes that the annotators looked for; None means every code of the table.
+        recording: the record that a window was cut from; its windows stay in one split.
         split: the official split, when the release has one.
-        group: records with equal group never cross splits; patient_id when empty.
+        signature: equal for records that may hold the same signal; they are then compared
+            byte by byte, and equal ones stay in one split.
     """
 
     record: str
@@ -75,8 +77,9 @@ class Example:
     examined: tuple[str, ...] | None = None
     patient_id: str | None = None
     study_id: str | None = None
+    recording: str | None = None
     split: str | None = None
-    group: str | None = None
+    signature: str | None = None
     age_years: float | None = None
     sex: str | None = None
     site: str | None = None
