@@ -20,6 +20,7 @@ from climb_hf.card import (
 from climb_hf.ecg import LEADS, OPTIONS, challenge_records
 from climb_hf.io.header import Header
 from climb_hf.io.tree import RawTree
+from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault
 
 CARD = SourceCard(
@@ -92,3 +93,6 @@ def _describe(header: Header, example: Example) -> Example:
         return replace(example, site="ningbo")
     flags = tuple(flag for flag in example.flags if flag != "patient_unknown")
     return replace(example, site="shaoxing", patient_id=example.record, flags=flags)
+
+
+__getattr__ = builder_of(__name__)

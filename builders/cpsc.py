@@ -22,6 +22,7 @@ from climb_hf.ecg import LEADS, OPTIONS, challenge_records
 from climb_hf.io.header import Header
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
+from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault, SeriesFile
 
 CARD = SourceCard(
@@ -143,3 +144,6 @@ def _structs(tree: RawTree, seen: set[str]) -> Iterator[Example | Fault]:
             flags=("patient_unknown",),
             series=(SeriesFile(path=tree.path(path), reader="cpsc_struct"),),
         )
+
+
+__getattr__ = builder_of(__name__)

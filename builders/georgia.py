@@ -19,6 +19,7 @@ from climb_hf.card import (
 from climb_hf.ecg import LEADS, OPTIONS, challenge_records, early_gain
 from climb_hf.io.header import Header
 from climb_hf.io.tree import RawTree
+from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault
 
 CARD = SourceCard(
@@ -75,3 +76,6 @@ def _describe(header: Header, example: Example) -> Example:
         return example
     meta = {**example.meta, "header_variant": "2020-early"}
     return early_gain(replace(example, meta=meta), RIGHT_GAIN)
+
+
+__getattr__ = builder_of(__name__)

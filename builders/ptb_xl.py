@@ -20,6 +20,7 @@ from climb_hf.card import (
 from climb_hf.ecg import LEADS, OPTIONS, age_fields, challenge_records
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
+from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault, SeriesFile
 
 CARD = SourceCard(
@@ -147,3 +148,6 @@ def _statements(text: str) -> tuple[dict[str, float], dict[str, str]]:
 def _spelled(code: str) -> str:
     """`1AVB` for the `1.0AVB` of copies that another tool saved again."""
     return code.replace(".0AVB", "AVB")
+
+
+__getattr__ = builder_of(__name__)

@@ -1,3 +1,41 @@
-"""climb-hf."""
+"""CLIMB's clinical data sets and DRPO training in the Hugging Face ecosystem.
 
+Importing this package makes `datasets.load_dataset("climb", "ecg")` work; see
+`climb_hf.registration` for how, and for the switch that turns it off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from climb_hf import registration
 from climb_hf._version import __version__
+
+if TYPE_CHECKING:
+    from climb_hf.loading import load_dataset, load_report
+    from climb_hf.render import ecg_sheet
+    from climb_hf.views import Series, Signal
+
+_LAZY = {
+    "load_dataset": "climb_hf.loading",
+    "load_report": "climb_hf.loading",
+    "Series": "climb_hf.views",
+    "Signal": "climb_hf.views",
+    "ecg_sheet": "climb_hf.render",
+}
+__all__ = ["Series", "Signal", "__version__", "ecg_sheet", "load_dataset", "load_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'climb_hf' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+registration.register()

@@ -1,4 +1,4 @@
-"""What the releases of 12-lead ECGs share: the PhysioNet Challenge dialect, ages, leads, options."""
+"""What releases of 12-lead ECGs share: the Challenge dialect, ages, leads, options."""
 
 from __future__ import annotations
 

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 from climb_hf.card import SourceCard
 from climb_hf.check import check_option
+from climb_hf.schema import Example
 
 
 @dataclass(frozen=True)
@@ -179,3 +180,15 @@ def _classes(row: Mapping[str, str], label_set: str, source: str, axis_as_hyp: b
     if not axis_as_hyp and label_set == "climb7" and row["code"] in _AXIS_CODES:
         value = "other"
     return set(filter(None, value.split("+")))
+
+
+def unknown_codes(card: SourceCard, examples: Iterable[Example]) -> Iterator[str]:
+    """Yields, once a record, each native code that none of the card's tables knows."""
+    tables = [code_table(name) for name in card.code_tables]
+    for example in examples:
+        yield from (c for c in example.native if not any(c in table for table in tables))
+
+
+def labels_signature(labels: Labels) -> str:
+    """Returns the set of positive classes as text: what a stratified split keeps in proportion."""
+    return "+".join(labels.positive)

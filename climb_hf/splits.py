@@ -86,26 +86,27 @@ def _by_hash(
 def _by_stratum(
     groups: Mapping[str, str], fractions: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Systematic sampling: along each stratum in hash order, from an offset of the stratum's own.
+    """Systematic sampling along the strata, each in hash order.
 
-    Each split gets its share of every stratum to within one group, and a stratum of one group
-    falls into a split with just that split's probability.
+    Every stratum and the whole get each split's share to within one group.
     """
-    strata: dict[str, list[str]] = {}
-    for group, stratum in groups.items():
-        strata.setdefault(stratum, []).append(group)
-    placed = {}
-    for stratum, members in strata.items():
-        members.sort(key=lambda group: (fraction_of(group, seed), group))
-        for name, share in _held_out(fractions).items():
-            offset, taken = fraction_of(f"{name} of stratum {stratum}", seed), 0
-            for position, group in enumerate(m for m in members if m not in placed):
-                wanted = int((position + 1) * share + offset)
-                if wanted > taken:
-                    placed[group] = name
-                    taken = wanted
-        placed.update({group: "train" for group in members if group not in placed})
-    return placed
+    ordered = sorted(
+        groups,
+        key=lambda group: (
+            (fraction_of(f"stratum {groups[group]}", seed), groups[group])
+            + (fraction_of(group, seed), group)
+        ),
+    )
+    placed: dict[str, str] = {}
+    for name, share in _held_out(fractions).items():
+        offset, taken = fraction_of(name, seed), 0
+        left = [group for group in ordered if group not in placed]
+        for position, group in enumerate(left, start=1):
+            wanted = int(position * share + offset)
+            if wanted > taken:
+                placed[group] = name
+                taken = wanted
+    return {group: placed.get(group, "train") for group in ordered}
 
 
 def _held_out(fractions: Mapping[str, float]) -> dict[str, float]:

@@ -1,14 +1,23 @@
-"""Decoded views over stored columns: `Signal` is one series in physical units."""
+"""Decoded views over stored columns: `Signal` is one series in physical units, `Series` the
+feature that shows a column of stored series as a list of them.
+
+`dataset.cast_column("series", Series())` changes no data: the Arrow type stays the stored struct.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from climb_hf.errors import CorruptFileError
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One decoded series.
+    """One decoded series. Under the numpy and torch formats of `datasets` it is its `values`.
 
     Attributes:
         values: float32, shape (channels, time), in `units`; NaN where a sample was invalid.
@@ -16,12 +25,89 @@ class Signal:
         channels: a name per channel, in the order of `values`.
         units: a unit per channel.
         start_s: where the series begins in its recording.
-        n_valid: samples that were recorded; those after it are padding.
+        n_valid: samples that were recorded; those after it are padding. None means all.
     """
 
-    values: Any
+    values: np.ndarray
     rate_hz: float
     channels: tuple[str, ...]
     units: tuple[str, ...]
     start_s: float = 0.0
     n_valid: int | None = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+
+def decode(stored: Mapping[str, Any]) -> Signal:
+    """Returns the physical values of one stored series.
+
+    Raises:
+        CorruptFileError: if the bytes do not have the stored shape.
+    """
+    shape = tuple(int(size) for size in stored["shape"])
+    raw = np.frombuffer(stored["data"], dtype=np.dtype(stored["dtype"]))
+    if raw.size != int(np.prod(shape)):
+        raise CorruptFileError(
+            f"a stored series has {raw.size} samples where its shape {shape} asks for "
+            f"{int(np.prod(shape))}. Build the data set again."
+        )
+    codes = raw.reshape(shape)
+    gain = np.asarray(stored["gain"], dtype=np.float64)[:, None]
+    offset = np.asarray(stored["offset"], dtype=np.float64)[:, None]
+    values = (codes - offset) / gain
+    if stored["invalid"] is not None:
+        values[codes == stored["invalid"]] = np.nan
+    return Signal(
+        values=values.astype(np.float32),
+        rate_hz=float(stored["rate_hz"]),
+        channels=tuple(stored["channels"]),
+        units=tuple(stored["units"]),
+        start_s=float(stored["start_s"] or 0.0),
+        n_valid=None if stored["n_valid"] is None else int(stored["n_valid"]),
+    )
+
+
+def encode(value: Signal | Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the stored struct of a `Signal`, as float32; a stored struct passes unchanged."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    values = np.ascontiguousarray(value.values, dtype="<f4")
+    return {
+        "data": values.tobytes(),
+        "dtype": "<f4",
+        "shape": list(values.shape),
+        "rate_hz": float(value.rate_hz),
+        "channels": list(value.channels),
+        "units": list(value.units),
+        "gain": [1.0] * len(value.channels),
+        "offset": [0.0] * len(value.channels),
+        "invalid": None,
+        "start_s": float(value.start_s),
+        "n_valid": value.n_valid,
+    }
+
+
+@dataclass
+class Series:
+    """Feature of a column that yields a list of `Signal` for the stored list of structs."""
+
+    decode: bool = True
+    dtype: ClassVar[str] = "list"
+    pa_type: ClassVar[Any] = None
+    _type: str = field(default="Series", init=False, repr=False)
+
+    def __call__(self) -> Any:
+        from climb_hf.schema import disk_features
+
+        return disk_features().arrow_schema.field("series").type
+
+    def encode_example(self, value: Sequence[Any] | None) -> list[dict[str, Any]]:
+        """Takes decoded signals as well as stored structs, so that `map` can write a row back."""
+        return [encode(one) for one in value or ()]
+
+    def decode_example(
+        self, value: Sequence[Mapping[str, Any]] | None, token_per_repo_id: Any = None
+    ) -> list[Signal]:
+        """Returns the signals of a row."""
+        return [decode(one) for one in value or ()]

@@ -277,7 +277,7 @@ def quality_flags(series: RawSeries) -> tuple[str, ...]:
 
 
 def as_struct(series: RawSeries) -> dict[str, Any]:
-    """Returns the series as the stored struct of `climb_hf.schema`: little-endian bytes, C order."""
+    """Returns the series as the struct that is stored: little-endian bytes in C order."""
     data = series.data.astype(series.data.dtype.newbyteorder("<"), copy=False)
     return {
         "data": np.ascontiguousarray(data).tobytes(),

@@ -1,0 +1,317 @@
+"""The `datasets` builder behind every config: raw files to rows, whatever the source.
+
+`load_dataset("climb", "ecg")` reaches `ClimbBuilder` through `climb_hf.registration`; each source
+file also offers a builder class of its own (`climb_hf.builders.ptb_xl.Builder`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import datasets
+from datasets.builder import Key
+
+import climb_hf
+from climb_hf import catalog, collect
+from climb_hf.check import check_option, check_type, nearest
+from climb_hf.collect import Placed, Report
+from climb_hf.errors import ClimbError, CorruptFileError, OptionError
+from climb_hf.labels import class_names
+from climb_hf.rows import Request, build_row
+from climb_hf.schema import SCHEMA_VERSION, SPLITS, Fault, features_for
+from climb_hf.views import Series
+
+logger = logging.getLogger(__name__)
+REPORT_FILE = "climb_report.json"
+_FAULT_FILES = "climb_faults-*.jsonl"
+ON_ERROR = ("skip", "raise")
+
+
+@dataclass
+class ClimbConfig(datasets.BuilderConfig):
+    """What can be asked of a config.
+
+    Attributes:
+        task: `classification` or `qa`.
+        split_rule: `official`, `stratified`, `hash` or `csv`; None takes the card's.
+        label_set: None takes the default of each card.
+        length: `10s` crops and pads a recording, `raw` keeps it.
+        rate_hz: samples per second; None takes the card's.
+        on_error: `skip` counts and lists a damaged record, `raise` stops at the first.
+        max_error_rate: share of damaged records above which a source fails.
+        options: {source: {option: value}} for what only one source knows.
+        fingerprint: digest of the raw files; set by the builder, never by hand.
+    """
+
+    sources: tuple[str, ...] = ()
+    task: str = "classification"
+    split_rule: str | None = None
+    label_set: str | None = None
+    length: str = "10s"
+    rate_hz: float | None = None
+    on_error: str = "skip"
+    max_error_rate: float = 0.05
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fingerprint: str | None = None
+
+    def request(self, source: str) -> Request:
+        """Returns what is asked of one source, its options checked and complete."""
+        card = catalog.get(source).card
+        options = card.check_options(self.options.get(source, {}))
+        return Request(self.task, self.label_set, self.length, self.rate_hz, options)
+
+    def check(self) -> None:
+        """Raises OptionError for any value that is not allowed."""
+        Request(self.task, self.label_set, self.length, self.rate_hz).check()
+        check_option("on_error", self.on_error, ON_ERROR)
+        check_type("max_error_rate", self.max_error_rate, (int, float))
+        if self.split_rule is not None:
+            check_option("split_rule", self.split_rule, collect.SPLIT_RULES)
+        for source in check_type("options", self.options, Mapping):
+            check_option("options for source", source, self.sources)
+        for source in self.sources:
+            card = catalog.get(source).card
+            card.check_options(check_type("options", self.options.get(source, {}), Mapping))
+            if self.label_set is not None:
+                check_option(f"label_set of {source!r}", self.label_set, tuple(card.label_sets))
+
+
+def _config_list() -> list[ClimbConfig]:
+    made = []
+    for name, sources in catalog.configs().items():
+        cards = [catalog.get(source).card for source in sources]
+        described = cards[0].title if len(cards) == 1 else ", ".join(c.title for c in cards)
+        version = max(card.version for card in cards)
+        made.append(ClimbConfig(name=name, sources=sources, version=version, description=described))
+    return made
+
+
+@cache
+def code_digest() -> str:
+    """Returns a digest of every module and table that decides what a row holds."""
+    total = hashlib.sha256(f"{climb_hf.__version__} {SCHEMA_VERSION}".encode())
+    package = Path(climb_hf.__file__).parent
+    files = [*package.glob("*.py"), *package.glob("io/*.py"), *package.glob("vocabularies/*.csv")]
+    files += [Path(str(s.module.__file__)) for s in catalog.sources().values()]
+    for file in sorted(files):
+        total.update(file.name.encode() + file.read_bytes())
+    return total.hexdigest()[:32]
+
+
+class ClimbBuilder(datasets.GeneratorBasedBuilder):
+    """Makes the rows of a config from raw files, eagerly or as a stream.
+
+    Args:
+        decode: whether a series is shown as `Signal` (the stored struct otherwise). It is no part
+            of the cache key, as both are the same rows.
+        **kwargs: as `datasets.GeneratorBasedBuilder`, and the fields of `ClimbConfig`.
+
+    Raises:
+        ConfigNameError: if no config is named or it is unknown.
+        OptionError: for an unknown option or a value that is not allowed.
+    """
+
+    BUILDER_CONFIG_CLASS = ClimbConfig
+    BUILDER_CONFIGS: ClassVar[list[ClimbConfig]] = _config_list()
+    DEFAULT_WRITER_BATCH_SIZE = 256  # rows; a 10 s ECG is 120 kB
+
+    def __init__(self, *args: Any, decode: bool = True, **kwargs: Any) -> None:
+        name = kwargs.get("config_name")
+        sources = catalog.check_config(name)
+        self._decode = decode
+        _check_names(kwargs)
+        root = collect.data_root(kwargs.get("data_dir"))
+        if root is not None:
+            kwargs["data_dir"] = str(root)
+            kwargs["fingerprint"] = fingerprint(sources, root) if root.is_dir() else None
+        kwargs["hash"] = kwargs.get("hash") or code_digest()
+        kwargs["dataset_name"] = kwargs.get("dataset_name") or "climb"
+        super().__init__(*args, **kwargs)
+
+    def _info(self) -> datasets.DatasetInfo:
+        self.config.check()
+        cards = [catalog.get(source).card for source in self.config.sources]
+        used = [card.label_sets[self.config.label_set or card.default_label_set] for card in cards]
+        classes = class_names(vocabulary for ids in used for vocabulary in ids)
+        return datasets.DatasetInfo(
+            description="; ".join(f"{card.title}: {card.summary}" for card in cards),
+            citation="\n".join(card.citation for card in cards),
+            homepage=" ".join(dict.fromkeys(card.homepage for card in cards)),
+            license=" ".join(dict.fromkeys(card.licence.name for card in cards)),
+            features=features_for([c.modality for c in cards], classes, self.config.task),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        sources = [catalog.get(name) for name in self.config.sources]
+        root = collect.data_root(self.config.data_dir)
+        trees = collect.locate(sources, root) if root else {}
+        if not trees:
+            raise collect.not_found(sources, root)
+        placed: list[Placed] = []
+        self._reports = []
+        for name, tree in trees.items():
+            found, report = collect.collect(
+                catalog.get(name),
+                tree,
+                self.config.request(name),
+                split_rule=self.config.split_rule,
+                on_error=self.config.on_error,
+                max_error_rate=self.config.max_error_rate,
+            )
+            placed += found
+            self._reports.append(report)
+        if dl_manager.is_streaming:
+            self._tell(self._reports)
+        folder = None if dl_manager.is_streaming else self._output_dir
+        by_split = {name: [p for p in placed if p.split == name] for name in SPLITS}
+        return [
+            datasets.SplitGenerator(
+                name=name,
+                gen_kwargs={"chunks": collect.chunked(records), "fault_folder": folder},
+            )
+            for name, records in by_split.items()
+            if records
+        ]
+
+    def _generate_examples(
+        self, chunks: list[list[Placed]], fault_folder: str | None
+    ) -> Iterator[tuple[Key, dict[str, Any]]]:
+        columns = list(self.info.features)
+        requests = {name: self.config.request(name) for name in self.config.sources}
+        log = (
+            Path(fault_folder) / f"climb_faults-{uuid.uuid4().hex}.jsonl" if fault_folder else None
+        )
+        for chunk_index, chunk in enumerate(chunks):
+            for row_index, placed in enumerate(chunk):
+                row = self._row(placed, requests[placed.source], log)
+                if row is not None:
+                    yield Key(chunk_index, row_index), {name: row[name] for name in columns}
+
+    def _row(self, placed: Placed, request: Request, log: Path | None) -> dict[str, Any] | None:
+        """The row of a record, or None for a damaged one that is counted instead."""
+        card = catalog.get(placed.source).card
+        try:
+            return build_row(card, placed.example, request, placed.split_origin)
+        except CorruptFileError as error:
+            path = str(placed.example.series[0].path) if placed.example.series else ""
+            fault = Fault(placed.example.record, "damaged", str(error), path)
+            if self.config.on_error == "raise":
+                raise CorruptFileError(
+                    f"cannot read record {placed.id}: {error} ({path}) "
+                    "Load with on_error='skip' to go on without it."
+                ) from error
+            if log is None:
+                logger.warning("skipped record %s: %s", placed.id, error)
+            else:
+                with log.open("a") as file:
+                    file.write(json.dumps({"source": placed.source, **vars(fault)}) + "\n")
+            return None
+
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._download_and_prepare(*args, **kwargs)
+        except datasets.exceptions.DatasetGenerationError as error:
+            # The cause says what is wrong; the wrapper says only that something is.
+            if isinstance(error.__cause__, ClimbError):
+                raise error.__cause__ from None
+            raise
+        self._add_late_faults(Path(self._output_dir))
+        for report in self._reports:
+            report.judge(self.config.max_error_rate)
+        text = json.dumps(collect.as_json(self._reports), indent=1)
+        (Path(self._output_dir) / REPORT_FILE).write_text(text)
+
+    def _add_late_faults(self, folder: Path) -> None:
+        """Adds what the workers found damaged while they read samples."""
+        by_source = {report.source: report for report in self._reports}
+        for file in folder.glob(_FAULT_FILES):
+            for line in file.read_text().splitlines():
+                entry = json.loads(line)
+                report = by_source[entry.pop("source")]
+                report.faults.append(Fault(**entry))
+                report.good -= 1
+            file.unlink()
+        for report in self._reports:
+            report.faults.sort(key=lambda fault: (fault.kind, fault.record))
+
+    def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().as_dataset(*args, **kwargs)
+        self._tell(self.reports())
+        return self._with_view(made)
+
+    def as_streaming_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().as_streaming_dataset(*args, **kwargs)
+        if isinstance(made, dict):
+            return type(made)({name: self._with_view(part) for name, part in made.items()})
+        return self._with_view(made)
+
+    def _with_view(self, made: Any) -> Any:
+        if not self._decode or "series" not in self.info.features:
+            return made
+        return made.cast_column("series", Series())
+
+    def reports(self) -> list[Report]:
+        """Returns what was found of each source when the config was prepared."""
+        file = Path(self._cache_dir) / REPORT_FILE
+        return collect.from_json(json.loads(file.read_text())) if file.is_file() else []
+
+    @staticmethod
+    def _tell(reports: list[Report]) -> None:
+        for report in reports:
+            if report.faults or report.unknown_codes or report.not_questions:
+                logger.warning("%s", report.summary())
+                for fault in report.faults[:10]:
+                    logger.warning("  %s %s: %s", fault.kind, fault.record, fault.reason)
+                if len(report.faults) > 10:
+                    logger.warning("  and %d more", len(report.faults) - 10)
+
+
+def _check_names(kwargs: Mapping[str, Any]) -> None:
+    """Raises OptionError for a keyword that is neither the builder's nor the config's."""
+    parent = inspect.signature(datasets.DatasetBuilder.__init__).parameters
+    own = [f.name for f in fields(ClimbConfig) if f.name not in ("sources", "fingerprint", "name")]
+    for name in kwargs:
+        if name not in parent and name not in own:
+            raise OptionError(
+                f"there is no option {name!r}; there are: {', '.join(sorted(own))}."
+                + nearest(name, own)
+            )
+
+
+def fingerprint(sources: tuple[str, ...], root: Path) -> str:
+    """Returns a digest of the raw files of a config: another one as soon as a file changes."""
+    trees = collect.locate([catalog.get(name) for name in sources], root)
+    total = hashlib.sha256()
+    for name, tree in sorted(trees.items()):
+        total.update(f"{name} {tree.digest()}\n".encode())
+    return total.hexdigest()[:32]
+
+
+def builder_for(module: ModuleType) -> type[ClimbBuilder]:
+    """Returns the builder class of one source file, its only config being that source."""
+    name = catalog.get(module.CARD.name).card.name
+    configs = [config for config in ClimbBuilder.BUILDER_CONFIGS if config.name == name]
+    members = {
+        "__module__": module.__name__,
+        "__doc__": f"Builder of the source {name!r}; see `ClimbBuilder`.",
+        "BUILDER_CONFIGS": configs,
+        "__init__": _with_default_config(name),
+    }
+    return type("Builder", (ClimbBuilder,), members)
+
+
+def _with_default_config(name: str) -> Any:
+    def __init__(self: Any, *args: Any, config_name: str | None = None, **kwargs: Any) -> None:
+        ClimbBuilder.__init__(self, *args, config_name=config_name or name, **kwargs)
+
+    return __init__

@@ -1,0 +1,84 @@
+"""`climb_hf.load_dataset`: the road to the builder that no private name of `datasets` guards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from climb_hf.collect import Report, from_json
+
+
+def load_dataset(path: str = "climb", name: str | None = None, **kwargs: Any) -> Any:
+    """Loads a config; the signature is that of `datasets.load_dataset`.
+
+    Args:
+        path: "climb", or anything else that `datasets.load_dataset` takes.
+        name: the config: a source (`ptb_xl`), a modality (`ecg`) or `all`.
+        **kwargs: `data_dir`, `split`, `streaming`, `num_proc`, ... of `datasets`, the fields of
+            `climb_hf.builder.ClimbConfig` (`task`, `split_rule`, ...), and `decode=False` for
+            stored series in place of `Signal`.
+
+    Returns:
+        A `Dataset` or `DatasetDict`, or their iterable kind with `streaming=True`.
+
+    Raises:
+        ConfigNameError, OptionError, DataNotFoundError, TooManyBadRecordsError: see there.
+    """
+    import datasets
+
+    from climb_hf import registration
+
+    if path != registration.NAME:
+        return datasets.load_dataset(path, name, **kwargs)
+    return _from_builder(name, **kwargs)
+
+
+def _from_builder(
+    name: str | None,
+    *,
+    split: Any = None,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    download_mode: Any = None,
+    download_config: Any = None,
+    verification_mode: Any = None,
+    keep_in_memory: bool = False,
+    save_infos: bool = False,
+    revision: Any = None,
+    **builder_kwargs: Any,
+) -> Any:
+    from climb_hf.builder import ClimbBuilder
+
+    builder = ClimbBuilder(config_name=name, **builder_kwargs)
+    if streaming:
+        return builder.as_streaming_dataset(split=split)
+    builder.download_and_prepare(
+        download_config=download_config,
+        download_mode=download_mode,
+        verification_mode=verification_mode,
+        num_proc=num_proc,
+    )
+    return builder.as_dataset(split=split, in_memory=keep_in_memory)
+
+
+def load_report(dataset: Any) -> list[Report]:
+    """Returns what was found, skipped and left out when a loaded `dataset` was prepared.
+
+    Args:
+        dataset: a `Dataset` or `DatasetDict` that came from a climb config.
+
+    Returns:
+        One report a source; empty when the data set came from elsewhere.
+    """
+    from climb_hf.builder import REPORT_FILE
+
+    parts = dataset.values() if isinstance(dataset, dict) else [dataset]
+    folders = {Path(file["filename"]).parent for part in parts for file in part.cache_files}
+    found = [folder / REPORT_FILE for folder in sorted(folders)]
+    return [
+        report
+        for file in found
+        if file.is_file()
+        for report in from_json(json.loads(file.read_text()))
+    ]

@@ -1,0 +1,109 @@
+"""Makes `datasets.load_dataset("climb", ...)` reach our builder.
+
+`datasets` has no plug-in point, so one private function is wrapped: the one that turns a path into
+a module (`datasets.load.dataset_module_factory`), for exactly the path "climb". This is the only
+file that touches a private name of `datasets`. Nothing is imported before the user does: when
+`datasets` is not loaded yet, a one-shot import hook waits for it. CLIMB_HF_NO_HOOK=1 turns it off.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from climb_hf.errors import RegistrationError
+
+NAME = "climb"
+OFF_SWITCH = "CLIMB_HF_NO_HOOK"
+_TARGET = "datasets.load"
+_SYMBOLS = ("dataset_module_factory", "DatasetModule", "load_dataset_builder")
+
+
+def register() -> None:
+    """Makes the name "climb" known, now or as soon as `datasets` is imported."""
+    if os.environ.get(OFF_SWITCH):
+        return
+    if _TARGET in sys.modules:
+        _wrap(sys.modules[_TARGET])
+    elif not any(isinstance(finder, _Waiter) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Waiter())
+
+
+def unregister() -> None:
+    """Takes the name back: "climb" then means what it means to plain `datasets`."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Waiter)]
+    for module in _holders():
+        original = getattr(module.dataset_module_factory, "climb_hf_original", None)
+        if original is not None:
+            module.dataset_module_factory = original  # type: ignore[attr-defined]
+
+
+def _holders() -> list[ModuleType]:
+    """The loaded modules that hold the function: `datasets.inspect` keeps a reference too."""
+    loaded = (sys.modules.get(name) for name in (_TARGET, "datasets.inspect"))
+    return [m for m in loaded if m is not None and hasattr(m, "dataset_module_factory")]
+
+
+def _wrap(load: ModuleType) -> None:
+    absent = [name for name in _SYMBOLS if not hasattr(load, name)]
+    if absent:
+        raise RegistrationError(
+            f"this version of datasets has no {_TARGET}.{absent[0]}, so load_dataset('climb') "
+            "cannot be made to work. Use climb_hf.load_dataset, which needs no such place, or "
+            f"set {OFF_SWITCH}=1 to import climb_hf without it."
+        )
+    original = load.dataset_module_factory
+    if hasattr(original, "climb_hf_original"):
+        return
+
+    @functools.wraps(original)
+    def dataset_module_factory(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if path == NAME:
+            from climb_hf.builder import code_digest
+
+            return load.DatasetModule("climb_hf.builder", code_digest(), {"dataset_name": NAME})
+        return original(path, *args, **kwargs)
+
+    dataset_module_factory.climb_hf_original = original  # type: ignore[attr-defined]
+    for module in _holders():
+        module.dataset_module_factory = dataset_module_factory  # type: ignore[attr-defined]
+
+
+class _Waiter(importlib.abc.MetaPathFinder):
+    """Waits for the import of `datasets.load`, wraps it once it has run, and is gone."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != _TARGET:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _ThenWrap(spec.loader)
+        return spec
+
+
+class _ThenWrap(importlib.abc.Loader):
+    """A loader that runs the real one and then wraps the module."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._real.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._real
+        self._real.exec_module(module)
+        _wrap(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)

@@ -1,0 +1,174 @@
+"""From what a reader found to a stored row: labels, question and media under one request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from climb_hf.card import SourceCard
+from climb_hf.check import check_option, check_type
+from climb_hf.ecg import age_fields, sex_of
+from climb_hf.errors import OptionError
+from climb_hf.io import signal
+from climb_hf.labels import Labels, classify
+from climb_hf.questions import Question, ask
+from climb_hf.schema import TASKS, Example
+
+LENGTHS = ("10s", "raw")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for, beside which source: it decides what a row holds.
+
+    Attributes:
+        label_set: None means the card's default.
+        length: `10s` crops and pads to the card's duration, `raw` keeps the recording.
+        rate_hz: None means the card's rate.
+        options: of the source, complete.
+    """
+
+    task: str = "classification"
+    label_set: str | None = None
+    length: str = "10s"
+    rate_hz: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises OptionError for a value that no source offers."""
+        check_option("task", self.task, TASKS)
+        check_option("length", self.length, LENGTHS)
+        if self.rate_hz is not None:
+            check_type("rate_hz", self.rate_hz, (int, float))
+            if not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
+                raise OptionError(f"rate_hz={self.rate_hz!r} must be a positive number of Hz.")
+
+
+def labels_of(card: SourceCard, example: Example, request: Request) -> Labels:
+    """Returns the classes of a record; for a question `normal` excludes everything else."""
+    options = request.options
+    return classify(
+        card,
+        example.native,
+        label_set=request.label_set or card.default_label_set,
+        examined=example.examined,
+        normal_exclusive=request.task == "qa" or bool(options.get("normal_exclusive")),
+        axis_as_hyp=bool(options.get("axis_as_hyp", True)),
+    )
+
+
+def question_of(card: SourceCard, example: Example, request: Request) -> Question | None:
+    """Returns the question of a record, or None where its labels answer none."""
+    labels = labels_of(card, example, request)
+    return ask(card, labels, request.options.get("question", "set"))
+
+
+def build_row(
+    card: SourceCard, example: Example, request: Request, split_origin: str
+) -> dict[str, Any]:
+    """Opens a record's media and returns its row, every stored column filled.
+
+    Raises:
+        CorruptFileError: if a file is not what it claims to be.
+    """
+    series = [_series(card, source, request) for source in example.series]
+    flags = dict.fromkeys(example.flags)
+    for one in series:
+        flags.update(dict.fromkeys((*one.flags, *signal.quality_flags(one))))
+    facts = {key: value for one in series for key, value in one.facts.items()}
+    return {
+        **_identity(card, example, facts, tuple(flags), split_origin),
+        **_labels(card, example, request),
+        **_EMPTY_MEDIA,
+        "series": [signal.as_struct(one) for one in series],
+        "text": example.text,
+        **_question(card, example, request),
+    }
+
+
+def _identity(
+    card: SourceCard,
+    example: Example,
+    facts: Mapping[str, Any],
+    flags: tuple[str, ...],
+    split_origin: str,
+) -> dict[str, Any]:
+    aged = {"age_years": example.age_years, "flags": flags}
+    if example.age_years is None and "age" in facts:
+        aged = age_fields(facts["age"], flags)
+    return {
+        "id": f"{card.name}/{example.record}",
+        "source": card.name,
+        "modality": str(card.modality),
+        "domain": str(card.modality),
+        "patient_id": example.patient_id,
+        "study_id": example.study_id,
+        "split_origin": split_origin,
+        "age_years": aged["age_years"],
+        "sex": example.sex or sex_of(facts.get("sex")),
+        "site": example.site,
+        "flags": list(aged["flags"]),
+        "meta": dict(example.meta),
+    }
+
+
+def _labels(card: SourceCard, example: Example, request: Request) -> dict[str, Any]:
+    labels = labels_of(card, example, request)
+    return {
+        "vocabulary": labels.vocabulary.id if labels.vocabulary else None,
+        "label": labels.single,
+        "labels": list(labels.positive),
+        "labels_negative": list(labels.negative),
+        "labels_uncertain": [],
+        "label_weights": [],
+        "native_labels": list(example.native),
+        "targets": [],
+    }
+
+
+def _question(card: SourceCard, example: Example, request: Request) -> dict[str, Any]:
+    question = question_of(card, example, request)
+    return {
+        "question_id": question.question_id if question else None,
+        "prompt": list(question.prompt) if question else [],
+        "options": list(question.options) if question else [],
+        "answer": question.answer if question else None,
+        "answer_type": question.answer_type if question else None,
+    }
+
+
+def _series(card: SourceCard, source: Any, request: Request) -> signal.RawSeries:
+    """One series in the card's channels and unit, at the wanted rate and length."""
+    series = signal.load(source)
+    if card.channels:
+        series = signal.order_channels(series, card.channels)
+    if card.unit == "mV":
+        series = signal.to_millivolts(series)
+    rate_hz = request.rate_hz or card.rate_hz
+    if rate_hz:
+        series = signal.resample(series, rate_hz)
+    if request.length == "10s" and card.duration_s:
+        series = signal.crop_or_pad(series, card.duration_s)
+    return series
+
+
+_EMPTY_MEDIA: dict[str, Any] = {
+    name: []
+    for name in (
+        "images",
+        "image_info",
+        "boxes",
+        "masks",
+        "volumes",
+        "volume_info",
+        "volume_masks",
+        "videos",
+        "video_info",
+        "graphs",
+        "expression",
+        "events",
+        "messages",
+    )
+}
