@@ -131,6 +131,8 @@ def _structs(tree: RawTree, seen: set[str]) -> Iterator[Example | Fault]:
             given = (row.get(f"{nth}_label") for nth in ("First", "Second", "Third"))
             numbers = [int(n) for n in given if n and n.isdigit() and 1 <= int(n) <= len(codes)]
             reference[row["Recording"]] = [codes[number - 1] for number in numbers]
+            if row["Recording"] not in seen and not tree.named(f"{row['Recording']}.mat"):
+                yield Fault(row["Recording"], "missing", "listed, but its file is not there", path)
     for path in tree.find(r"A\d{4}\.mat"):
         record = PurePosixPath(path).stem
         if tree.beside(path, f"{record}.hea") or record in seen:

@@ -90,18 +90,19 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
         return
     stem = "lr" if options.get("rate_hz") == 100 else "hr"
     for line, row in enumerate(read_csv(tree.path(tables[0]), COLUMNS), start=2):
+        named = (row["ecg_id"] or "").strip()
+        record = f"{int(named):05d}" if named.isdigit() else f"line {line}"
         try:
-            number = int(row["ecg_id"])
-            yield _example(tree, tables[0], row, number, stem)
+            yield _example(tree, tables[0], row, record, stem)
         except (ValueError, TypeError, AttributeError):
-            yield Fault(f"line {line}", "damaged", "a field is no number", tables[0])
+            why = f"line {line} of the table is cut off or holds a word in place of a number"
+            yield Fault(record, "damaged", why, tables[0])
 
 
 def _example(
-    tree: RawTree, table: str, row: Mapping[str, str], number: int, stem: str
+    tree: RawTree, table: str, row: Mapping[str, str], record: str, stem: str
 ) -> Example | Fault:
-    record = f"{number:05d}"
-    header, signal = _files(tree, table, row[f"filename_{stem}"], number)
+    header, signal = _files(tree, table, row[f"filename_{stem}"], record)
     if header is None and signal is None:
         return Fault(record, "missing", "neither header nor signal is there", table)
     if header is None or signal is None:
@@ -124,15 +125,15 @@ def _example(
     )
 
 
-def _files(tree: RawTree, table: str, filename: str, number: int) -> tuple[str | None, str | None]:
+def _files(tree: RawTree, table: str, filename: str, record: str) -> tuple[str | None, str | None]:
     """Header and signal of a row: where the table says, else the Challenge copy of that number."""
     path = str(PurePosixPath(table).parent / f"{filename}.hea")
     name = PurePosixPath(filename).name
     header = path if tree.size(path) is not None else None
     signal = tree.beside(path, f"{name}.dat")
     if header is None and signal is None:
-        for copy in tree.named(f"HR{number:05d}.hea"):
-            return copy, tree.beside(copy, f"HR{number:05d}.mat")
+        for copy in tree.named(f"HR{record}.hea"):
+            return copy, tree.beside(copy, f"HR{record}.mat")
     return header, signal
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from climb_hf.check import check_option
 from climb_hf.errors import CorruptFileError
+from climb_hf.io.header import check_signal_file, read_header
 from climb_hf.optional import need
 from climb_hf.schema import SeriesFile
 
@@ -77,6 +78,11 @@ def load(source: SeriesFile) -> RawSeries:
 
 def _wfdb(source: SeriesFile) -> RawSeries:
     wfdb = need("wfdb", extra="ecg")
+    header = read_header(source.path)
+    signal = source.signal or source.path.with_name(Path(header.leads[0].file).name)
+    if not signal.is_file():
+        raise CorruptFileError(f"the signal file {signal.name} is not beside its header.")
+    check_signal_file(header, signal, signal.stat().st_size)
     try:
         if source.signal is None:
             record = wfdb.rdrecord(str(source.path.with_suffix("")), physical=False)
