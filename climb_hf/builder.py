@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 REPORT_FILE = "climb_report.json"
 _FAULT_FILES = "climb_faults-*.jsonl"
 ON_ERROR = ("skip", "raise")
+_NOT_OPTIONS = ("name", "version", "description", "data_files", "sources", "fingerprint")
 
 
 @dataclass
@@ -279,7 +280,7 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
 def _check_names(kwargs: Mapping[str, Any]) -> None:
     """Raises OptionError for a keyword that is neither the builder's nor the config's."""
     parent = inspect.signature(datasets.DatasetBuilder.__init__).parameters
-    own = [f.name for f in fields(ClimbConfig) if f.name not in ("sources", "fingerprint", "name")]
+    own = [f.name for f in fields(ClimbConfig) if f.name not in _NOT_OPTIONS]
     for name in kwargs:
         if name not in parent and name not in own:
             raise OptionError(

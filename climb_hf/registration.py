@@ -14,6 +14,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -43,6 +44,20 @@ def unregister() -> None:
         original = getattr(module.dataset_module_factory, "climb_hf_original", None)
         if original is not None:
             module.dataset_module_factory = original  # type: ignore[attr-defined]
+
+
+@functools.cache
+def register_feature(feature: type) -> None:
+    """Makes a view feature known to `datasets` by its class name, for this process.
+
+    The function of `datasets` is public but warns that it is experimental; what is stored never
+    holds a feature of ours, so a later change could only break the view.
+    """
+    from datasets.features import features
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        features.register_feature(feature, feature.__name__)
 
 
 def _holders() -> list[ModuleType]:

@@ -97,6 +97,12 @@ class Series:
     pa_type: ClassVar[Any] = None
     _type: str = field(default="Series", init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        # A table of several files rebuilds its features by name, so the name has to be known.
+        from climb_hf.registration import register_feature
+
+        register_feature(type(self))
+
     def __call__(self) -> Any:
         from climb_hf.schema import disk_features
 
