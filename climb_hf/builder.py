@@ -13,7 +13,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -168,6 +168,7 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
                 split_rule=self.config.split_rule,
                 on_error=self.config.on_error,
                 max_error_rate=self.config.max_error_rate,
+                progress=partial(datasets.utils.tqdm, desc=f"Indexing {name}", unit=" records"),
             )
             placed += found
             self._reports.append(report)

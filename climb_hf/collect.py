@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -157,8 +157,12 @@ def collect(
     split_rule: str | None,
     on_error: str,
     max_error_rate: float,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> tuple[list[Placed], Report]:
     """Reads the index of one source and puts its records into splits.
+
+    Args:
+        progress: wraps the walk over the index, to show how far it is.
 
     Returns:
         The records in order of their ids, independent of the order of files, and the report.
@@ -170,7 +174,7 @@ def collect(
     card = source.card
     report = Report(card.name)
     examples: dict[str, Example] = {}
-    for found in source.read(tree, {**request.options, "rate_hz": request.rate_hz}):
+    for found in progress(source.read(tree, {**request.options, "rate_hz": request.rate_hz})):
         if isinstance(found, Fault):
             if on_error == "raise" and found.kind == "damaged":
                 raise CorruptFileError(_fault_message(card, found))

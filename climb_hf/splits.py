@@ -90,13 +90,12 @@ def _by_stratum(
 
     Every stratum and the whole get each split's share to within one group.
     """
-    ordered = sorted(
-        groups,
-        key=lambda group: (
-            (fraction_of(f"stratum {groups[group]}", seed), groups[group])
-            + (fraction_of(group, seed), group)
-        ),
-    )
+
+    def rank(group: str) -> tuple[float, str, float, str]:
+        stratum = groups[group]
+        return fraction_of(f"stratum {stratum}", seed), stratum, fraction_of(group, seed), group
+
+    ordered = sorted(groups, key=rank)
     placed: dict[str, str] = {}
     for name, share in _held_out(fractions).items():
         offset, taken = fraction_of(name, seed), 0
