@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 REPORT_FILE = "climb_report.json"
 _FAULT_FILES = "climb_faults-*.jsonl"
 ON_ERROR = ("skip", "raise")
+_told: set[str] = set()
 _NOT_OPTIONS = ("name", "version", "description", "data_files", "sources", "fingerprint")
 
 
@@ -168,7 +169,9 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
                 split_rule=self.config.split_rule,
                 on_error=self.config.on_error,
                 max_error_rate=self.config.max_error_rate,
-                progress=partial(datasets.utils.tqdm, desc=f"Indexing {name}", unit=" records"),
+                progress=partial(
+                    datasets.utils.tqdm, desc=f"Indexing {name}", unit=" records", disable=None
+                ),
             )
             placed += found
             self._reports.append(report)
@@ -248,7 +251,9 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
 
     def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
         made = super().as_dataset(*args, **kwargs)
-        self._tell(self.reports())
+        if self._cache_dir not in _told:  # once a process, however many splits are loaded
+            _told.add(self._cache_dir)
+            self._tell(self.reports())
         return self._with_view(made)
 
     def as_streaming_dataset(self, *args: Any, **kwargs: Any) -> Any:
