@@ -166,9 +166,10 @@ def _launch(trainer: str, data_dir: str, model: Path, out: Path) -> None:
 
 
 def _evaluate(folder: Path, held_out: Any) -> list[dict[str, Any]]:
+    from climb_hf.trainers.scripting import fit_to, generate_answers
+
     from climb_hf.hub import load_for_inference
     from climb_hf.metrics.answers import evaluate_answers
-    from climb_hf.trainers.scripting import fit_to, generate_answers
 
     model, processor = load_for_inference(folder, device="cpu")
     rows = fit_to(processor, held_out)
@@ -178,8 +179,9 @@ def _evaluate(folder: Path, held_out: Any) -> list[dict[str, Any]]:
 
 def ask(folder: Path, data_dir: str) -> dict[str, str]:
     """Loads a checkpoint and lets it answer the first held-out question."""
-    from climb_hf.hub import answer, load_for_inference
     from climb_hf.trainers.scripting import fit_to
+
+    from climb_hf.hub import answer, load_for_inference
 
     model, processor = load_for_inference(folder, device="cpu")
     row = fit_to(processor, _questions(data_dir, HELD_OUT))[0]

@@ -1,0 +1,410 @@
+"""Checkpoints as other people meet them: loading one, letting it answer, and its model card."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from climb_hf.errors import CheckpointError, DataNotFoundError, OptionError
+from climb_hf.metrics.answers import as_markdown
+
+ADAPTER_FILE = "adapter_config.json"
+BASE_FOLDER = "base"  # where a run puts the model that its adapter belongs to, if that is local
+MERGED_FOLDER = "merged"
+WEIGHT_KINDS = ("*.safetensors", "pytorch_model*.bin")
+PACKAGES = ("climb-hf", "trl", "transformers", "peft", "accelerate", "datasets", "torch")
+METHOD_CITATIONS = {
+    "DRPOTrainer": """@article{dai2025qoqmed,
+  title   = {{QoQ-Med}: Building Multimodal Clinical Foundation Models with Domain-Aware
+             GRPO Training},
+  author  = {Dai, Wei and Chen, Peilin and Ekbote, Chanakya and Liang, Paul Pu},
+  journal = {arXiv preprint arXiv:2506.00711},
+  year    = {2025}
+}""",
+}
+METHODS = {
+    "DRPOTrainer": "Domain-aware Relative Policy Optimisation (DRPO), introduced with "
+    "[QoQ-Med](https://huggingface.co/papers/2506.00711) and implemented anew in climb-hf on top "
+    "of TRL's GRPO",
+    "SFTTrainer": "supervised fine-tuning on the answers only, with TRL",
+}
+
+
+# ---- loading ------------------------------------------------------------------------------------
+
+
+def is_adapter(name: str | Path) -> bool:
+    """Whether `name` is a folder that holds a PEFT adapter."""
+    return (Path(name) / ADAPTER_FILE).is_file()
+
+
+def load_model(name: str | Path, **options: Any) -> Any:
+    """Loads a model from a folder or the Hub: image-text-to-text where it takes images, else text.
+
+    Args:
+        options: of `from_pretrained`; `revision` and `trust_remote_code` go to the config too.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    shared = {key: options[key] for key in ("revision", "trust_remote_code") if key in options}
+    config = AutoConfig.from_pretrained(name, **shared)
+    sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    sees = sees or "AutoModelForImageTextToText" in (getattr(config, "auto_map", None) or {})
+    kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    return kind.from_pretrained(name, **options)
+
+
+def load_processor(name: str | Path, **options: Any) -> Any:
+    """Loads the processor of a model, or its tokenizer where it takes text only; padding left.
+
+    A Qwen2-VL or Qwen2.5-VL loads without torchvision too, and then takes no videos.
+    """
+    from transformers import AutoConfig, AutoProcessor
+    from transformers.utils import is_torchvision_available
+
+    from climb_hf.models.tiny import ImageTextProcessor  # importing it registers it
+
+    kind: Any = AutoProcessor
+    if not is_torchvision_available():
+        described = base_of(name) if is_adapter(name) else name
+        model_type = AutoConfig.from_pretrained(described, **options).model_type
+        kind = ImageTextProcessor if model_type in ("qwen2_vl", "qwen2_5_vl") else AutoProcessor
+    processor = kind.from_pretrained(name, **options)
+    tokenizer = getattr(processor, "tokenizer", processor)
+    tokenizer.padding_side = "left"  # answers grow at the right edge
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return processor
+
+
+def takes_images(processor: Any) -> bool:
+    """Whether this is a processor with an image side, and no bare tokenizer."""
+    return getattr(processor, "image_processor", None) is not None
+
+
+def base_of(folder: str | Path) -> str:
+    """Returns the base model of an adapter: a folder that travels with it, else what it names.
+
+    Raises:
+        CheckpointError: if neither is there.
+    """
+    folder = Path(folder)
+    named = json.loads((folder / ADAPTER_FILE).read_text()).get("base_model_name_or_path")
+    for beside in (folder / BASE_FOLDER, folder.parent / BASE_FOLDER):  # parent: of a checkpoint
+        if (beside / "config.json").is_file():
+            return str(beside)
+    if not named or (Path(named).is_absolute() and not Path(named).is_dir()):
+        raise CheckpointError(
+            f"the adapter in {folder} belongs to the base model {named!r}, which is not there, "
+            f"and there is no folder {BASE_FOLDER!r} beside it. Put the base model into "
+            f"{folder / BASE_FOLDER}, or set base_model_name_or_path in {ADAPTER_FILE}."
+        )
+    return str(named)
+
+
+def load_for_inference(
+    folder: str | Path, *, device: str | None = None, dtype: str = "auto"
+) -> tuple[Any, Any]:
+    """Loads what a training run saved: an adapter with its base, or a whole model.
+
+    Args:
+        folder: of the run, or one of its checkpoints; a Hub id of a whole model works too.
+        device: such as `cuda`; None takes a GPU where there is one.
+        dtype: of the weights, `auto` as they were saved.
+
+    Returns:
+        The model in evaluation mode, adapter merged, and its processor (or tokenizer).
+
+    Raises:
+        DataNotFoundError: if the folder holds no model.
+        CheckpointError: if the base model of an adapter cannot be found.
+    """
+    import torch
+
+    _check_folder(Path(folder))
+    load = load_merged if is_adapter(folder) else load_model
+    model = load(folder, dtype=dtype)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device).eval(), load_processor(processor_home(folder))
+
+
+def load_merged(folder: str | Path, **options: Any) -> Any:
+    """Loads the base model of the adapter in `folder` and merges the adapter into it."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(load_model(base_of(folder), **options), str(folder))
+    return model.merge_and_unload()
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises DataNotFoundError for a folder without a model; a Hub id passes."""
+    looks_local = folder.is_absolute() or len(folder.parts) > 2 or folder.is_dir()
+    if not looks_local or is_adapter(folder) or (folder / "config.json").is_file():
+        return
+    runs = sorted(path.name for path in folder.glob("checkpoint-*")) if folder.is_dir() else []
+    hint = f" It holds {', '.join(runs)}: name one of them." if runs else ""
+    raise DataNotFoundError(
+        f"{folder} holds no model: neither {ADAPTER_FILE} nor config.json is there.{hint} "
+        "Give the folder that a training script wrote to (its --output_dir)."
+    )
+
+
+def processor_home(folder: str | Path) -> str:
+    """Where the processor of a checkpoint lies: in it, or with its base model."""
+    folder = Path(folder)
+    has_own = (folder / "tokenizer_config.json").is_file()
+    return base_of(folder) if is_adapter(folder) and not has_own else str(folder)
+
+
+# ---- answering ----------------------------------------------------------------------------------
+
+
+def answer(
+    model: Any,
+    processor: Any,
+    prompt: str | Sequence[Mapping[str, Any]],
+    images: Sequence[Any] = (),
+    max_new_tokens: int = 256,
+) -> str:
+    """Returns the model's most likely answer, written out greedily.
+
+    Args:
+        prompt: a question, or a conversation of {role, content}.
+        images: PIL images, shown before the first user text.
+        max_new_tokens: where the answer is cut at the latest.
+    """
+    return generate(model, processor, [prompt], [images], max_new_tokens)[0]
+
+
+def generate(
+    model: Any,
+    processor: Any,
+    prompts: Sequence[str | Sequence[Mapping[str, Any]]],
+    images: Sequence[Sequence[Any]],
+    max_new_tokens: int = 256,
+) -> list[str]:
+    """Answers a batch greedily; rows with no, one and several images may be mixed.
+
+    Images are left out, without a word, where the processor is a tokenizer.
+
+    Args:
+        prompts: a question or a conversation each.
+        images: a list of PIL images each.
+
+    Raises:
+        OptionError: if there are more or fewer image lists than prompts.
+    """
+    import torch
+
+    if len(prompts) != len(images):
+        raise OptionError(f"{len(images)} lists of images were given for {len(prompts)} prompts")
+    inputs = _inputs(processor, prompts, images).to(model.device)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        written = model.generate(**inputs, **_greedy(processor, max_new_tokens))
+    model.train(was_training)
+    new = written[:, inputs["input_ids"].shape[1] :]
+    return processor.batch_decode(new, skip_special_tokens=True)
+
+
+def with_placeholders(
+    prompt: str | Sequence[Mapping[str, Any]], n_images: int
+) -> list[dict[str, Any]]:
+    """Returns a conversation whose first user message opens with `n_images` image blocks."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    made = []
+    waiting = n_images
+    for message in messages:
+        content = message["content"]
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if message["role"] == "user" and waiting:
+            blocks = [{"type": "image"}] * waiting + list(blocks)
+            waiting = 0
+        made.append({"role": message["role"], "content": list(blocks)})
+    return made
+
+
+def rendered(processor: Any, prompt: Any, n_images: int) -> str:
+    """Returns the text that the model reads for a prompt, up to where its answer starts."""
+    messages = with_placeholders(prompt, n_images)
+    if not takes_images(processor):  # templates of text models want plain strings
+        messages = [
+            {**one, "content": "".join(part.get("text", "") for part in one["content"])}
+            for one in messages
+        ]
+    return processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def _inputs(processor: Any, prompts: Sequence[Any], images: Sequence[Sequence[Any]]) -> Any:
+    """The batch as tensors, padded on the left."""
+    shown = [list(one) if takes_images(processor) else [] for one in images]
+    texts = [rendered(processor, p, len(one)) for p, one in zip(prompts, shown, strict=True)]
+    options = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
+    options["add_special_tokens"] = False  # the chat template has written them
+    if any(shown):
+        return processor(images=shown, text=texts, **options)
+    return processor(text=texts, **options)
+
+
+def _greedy(processor: Any, max_new_tokens: int) -> dict[str, Any]:
+    """Options of greedy generation that never writes a placeholder of an image or a video."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+    names = ("image_token_id", "video_token_id")
+    placeholders = [getattr(processor, name, None) for name in names]
+    return {
+        "max_new_tokens": max_new_tokens,
+        "do_sample": False,
+        "temperature": None,
+        "top_p": None,
+        "top_k": None,
+        "pad_token_id": tokenizer.pad_token_id,
+        "suppress_tokens": [one for one in placeholders if one is not None] or None,
+    }
+
+
+# ---- model card ---------------------------------------------------------------------------------
+
+
+def model_card(
+    name: str,
+    *,
+    base_model: str | None,
+    trainer: str,
+    data: Iterable[Mapping[str, str]] = (),
+    metrics: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    adapter: bool = False,
+    tags: Iterable[str] = (),
+) -> str:
+    """Writes the card of a trained model.
+
+    Args:
+        name: of the model: its Hub id or the name of its folder.
+        base_model: Hub id or folder of the model that was trained; of a folder only the name is
+            shown.
+        trainer: name of the trainer's class.
+        data: one entry per source, with `name`, `licence` and, where known, `url` and `note`.
+        metrics: tables by title, each the lines of `climb_hf.metrics.answers.evaluate_answers`.
+        settings: what the run was told, worth showing.
+        adapter: whether the weights are a PEFT adapter.
+        tags: more tags for the Hub.
+    """
+    data = [dict(source) for source in data]
+    base = _shown_base(base_model)
+    template = Template((files("climb_hf") / "templates" / "model_card.md").read_text("utf-8"))
+    return template.substitute(
+        front_matter=_front_matter(base_model, trainer, adapter, tags),
+        name=name,
+        base=base,
+        kind="a LoRA adapter" if adapter else "a model with all its weights",
+        method=METHODS.get(trainer, trainer),
+        data=_data_table(data),
+        settings=_settings_table(settings or {}),
+        metrics=_metrics_text(metrics or {}),
+        versions="\n".join(f"- {package}: {found}" for package, found in versions().items()),
+        method_citation=_citation(trainer),
+    )
+
+
+def write_model_card(folder: str | Path, **facts: Any) -> Path:
+    """Writes `README.md` into `folder` from the facts that `model_card` takes.
+
+    `name` defaults to the folder's name and `adapter` to whether the folder holds one.
+
+    Returns:
+        Path of the card.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"name": folder.resolve().name, "adapter": is_adapter(folder), **facts}
+    card = folder / "README.md"
+    card.write_text(model_card(**facts), encoding="utf-8")
+    return card
+
+
+def versions() -> dict[str, str]:
+    """Returns the installed version of each package that a result depends on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _front_matter(base_model: str | None, trainer: str, adapter: bool, tags: Iterable[str]) -> str:
+    """The YAML head; JSON strings are YAML strings, so nothing can break out of a line."""
+    method = trainer.removesuffix("Trainer").lower()
+    lines = [
+        "license: other",
+        "license_name: see-data-sources",
+        f"library_name: {'peft' if adapter else 'transformers'}",
+        "pipeline_tag: image-text-to-text",
+    ]
+    if base_model and not _is_folder(base_model):
+        lines.append(f"base_model: {json.dumps(base_model)}")
+    every = dict.fromkeys(("climb-hf", "medical", "trl", method, *tags))
+    return "\n".join([*lines, "tags:", *(f"- {json.dumps(tag)}" for tag in every)])
+
+
+def _is_folder(name: str) -> bool:
+    return Path(name).is_absolute() or Path(name).is_dir() or name.startswith(".")
+
+
+def _shown_base(base_model: str | None) -> str:
+    """How a card names the base: a link for a Hub id; paths of a person's disk are not shown."""
+    if not base_model:
+        return "a model built from a configuration"
+    if _is_folder(base_model):
+        return f"`{Path(base_model).resolve().name}` (a local folder)"
+    return f"[{base_model}](https://huggingface.co/{base_model})"
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _data_table(data: Sequence[Mapping[str, str]]) -> str:
+    if not data:
+        return "The run did not name its data."
+    lines = ["| source | licence | note |", "|---|---|---|"]
+    for source in data:
+        name = _cell(source["name"])
+        linked = f"[{name}]({source['url']})" if source.get("url") else name
+        licence = _cell(source.get("licence") or "not stated")
+        lines.append(f"| {linked} | {licence} | {_cell(source.get('note') or '')} |")
+    return "\n".join(lines)
+
+
+def _settings_table(settings: Mapping[str, Any]) -> str:
+    if not settings:
+        return ""
+    lines = ["", "| setting | value |", "|---|---|"]
+    lines += [f"| {_cell(key)} | {_cell(_short(value))} |" for key, value in settings.items()]
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> Any:
+    """A float as people write it; all else as it is."""
+    return f"{value:g}" if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _metrics_text(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    if not metrics:
+        return "This run was not evaluated."
+    return "\n\n".join(f"### {title}\n\n{as_markdown(lines)}" for title, lines in metrics.items())
+
+
+def _citation(trainer: str) -> str:
+    if trainer not in METHOD_CITATIONS:
+        return ""
+    return f"The method:\n\n```bibtex\n{METHOD_CITATIONS[trainer]}\n```\n"

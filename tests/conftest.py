@@ -1,0 +1,80 @@
+"""What every test shares: no network, caches of its own, and the made raw trees."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+_CACHE = tempfile.TemporaryDirectory(prefix="climb-hf-tests-")
+# `datasets` and `huggingface_hub` read these once, when they are first imported.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HOME=_CACHE.name,
+    HF_HUB_CACHE=str(Path(_CACHE.name, "hub")),
+    HF_DATASETS_CACHE=str(Path(_CACHE.name, "datasets")),
+    HF_MODULES_CACHE=str(Path(_CACHE.name, "modules")),
+    OMP_NUM_THREADS="1",
+)
+
+TESTS = Path(__file__).parent
+FAKES = TESTS / "fake"
+REAL = TESTS.parent.parent / "shared" / "real"
+ECG_SOURCES = ("ptb_xl", "chapman_shaoxing", "georgia", "cpsc")
+
+
+@dataclass(frozen=True)
+class MadeTree:
+    """Raw data of several sources, each in a folder by its config id.
+
+    Attributes:
+        root: the folder above; tests read it and never write.
+        manifests: config id to manifest, as `ecg_waves.new_manifest` describes it.
+    """
+
+    root: Path
+    manifests: dict[str, dict[str, Any]]
+
+
+def pytest_unconfigure() -> None:
+    """Removes the session's caches."""
+    _CACHE.cleanup()
+
+
+@pytest.fixture(scope="session")
+def load_fake() -> Callable[[str], ModuleType]:
+    """A function that imports `tests/fake/<name>.py` by its name."""
+    if str(FAKES) not in sys.path:
+        sys.path.append(str(FAKES))
+    return importlib.import_module
+
+
+@pytest.fixture(scope="session")
+def ecg_tree(
+    tmp_path_factory: pytest.TempPathFactory, load_fake: Callable[[str], ModuleType]
+) -> MadeTree:
+    """The four ECG sources, 24 good records each, with every fault. Read only."""
+    root = tmp_path_factory.mktemp("ecg_tree")
+    manifests = {
+        name: load_fake(name).make(root / name, n=24, seed=0, with_faults=True)
+        for name in ECG_SOURCES
+    }
+    return MadeTree(root, manifests)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings; the test is skipped where it is absent."""
+    if not REAL.is_dir():
+        pytest.skip("no real recordings beside the repository (../shared/real)")
+    return REAL

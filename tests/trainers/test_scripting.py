@@ -1,0 +1,332 @@
+"""What the entry scripts share, at its public edge, on rows made by hand."""
+
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from climb_hf.trainers import scripting
+from climb_hf.trainers.scripting import ScriptArguments
+from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as Pil
+from trl import ModelConfig
+
+from climb_hf.errors import ClimbError, DataNotFoundError, OptionError
+from climb_hf.hub import load_model, load_processor, rendered
+from climb_hf.models.tiny import save_tiny, tiny_vlm
+from climb_hf.views import Signal, encode
+
+TEXT = Value("string")
+MESSAGES = List({"role": TEXT, "content": TEXT})
+
+
+def qa_rows(n_images, **columns):
+    """Question rows, the i-th with n_images[i] images."""
+    n = len(n_images)
+    rows = {
+        "id": [f"made/{i}" for i in range(n)],
+        "source": ["made"] * n,
+        "domain": ["ecg"] * n,
+        "prompt": [[{"role": "user", "content": f"Question {i}?"}] for i in range(n)],
+        "options": [["yes", "no"]] * n,
+        "answer": ["yes"] * n,
+        "answer_type": ["choice"] * n,
+        "images": [[Pil.new("RGB", (60, 60), (9, 9, i))] * k for i, k in enumerate(n_images)],
+        **columns,
+    }
+    kinds = {name: TEXT for name in rows}
+    kinds |= {"prompt": MESSAGES, "options": List(TEXT), "images": List(Image())}
+    return Dataset.from_dict(rows, features=Features(kinds))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return tiny_vlm(image_size=56)
+
+
+def model_args(**options):
+    return ModelConfig(**{"model_name_or_path": "tiny", **options})
+
+
+# ---- command line -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", ["train_sft", "train_drpo"])
+def test_a_recipe_by_name_and_a_flag_above_it(script, tmp_path):
+    import importlib
+
+    parser = importlib.import_module(f"climb_hf.trainers.{script}").make_parser()
+    name = f"tiny_cpu_{script.removeprefix('train_')}"
+    argv = [f"--config={name}", "--max_steps", "7", "--output_dir", str(tmp_path)]
+    script_args, training_args, model = scripting.parse(parser, argv)
+    assert training_args.max_steps == 7
+    assert model.model_name_or_path
+    assert script_args.dataset_name == "ecg"
+
+
+def test_every_run_recipe_has_known_keys_only():
+    import yaml
+    from climb_hf.trainers import train_drpo
+
+    recipe = yaml.safe_load(scripting.recipe("qoq_med_7b_lora").read_text())
+    known = {action.dest for action in train_drpo.make_parser()._actions}
+    assert set(recipe) <= known
+
+
+def test_an_unknown_recipe_lists_those_there_are():
+    with pytest.raises(OptionError, match=r"tiny_cpu_drpo.*Did you mean 'tiny_cpu_sft'"):
+        scripting.recipe("tiny_cpu_sf")
+
+
+def test_an_error_of_ours_ends_a_script_with_one_line(monkeypatch):
+    def main(*_):
+        raise ClimbError("what to do next")
+
+    parser = SimpleNamespace(parse_args_and_config=lambda argv: ())
+    monkeypatch.setattr("sys.argv", ["train_drpo"])
+    with pytest.raises(SystemExit, match="ClimbError: what to do next"):
+        scripting.run(lambda: parser, main)
+
+
+def test_resume_means_the_last_checkpoint_or_a_path(tmp_path, caplog):
+    for step in (2, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+
+    def resume(wanted, folder=tmp_path):
+        args = SimpleNamespace(resume_from_checkpoint=wanted, output_dir=str(folder))
+        return scripting.resume_from(args)
+
+    assert resume(None) is None
+    assert resume("false") is None
+    assert resume("latest") == resume("true") == str(tmp_path / "checkpoint-10")
+    assert resume(str(tmp_path / "checkpoint-2")) == str(tmp_path / "checkpoint-2")
+    with caplog.at_level(logging.WARNING):
+        assert resume("latest", tmp_path / "new") is None
+    assert "starts from the beginning" in caplog.text
+    with pytest.raises(DataNotFoundError, match="holds checkpoint-10, checkpoint-2"):
+        resume(str(tmp_path / "checkpoint-3"))
+
+
+# ---- questions ----------------------------------------------------------------------------------
+
+
+def test_questions_of_made_ecgs_come_with_sheets(ecg_tree):
+    args = ScriptArguments(
+        dataset_name="georgia", data_dir=str(ecg_tree.root / "georgia"), image_width_px=224
+    )
+    rows = scripting.load_questions(args, "train", max_samples=3)
+    assert len(rows) == 3
+    assert "series" not in rows.column_names
+    row = rows[0]
+    assert row["images"][0].width == 224
+    assert row["prompt"][0]["role"] == "user"
+    assert row["answer"]
+
+
+def test_the_style_of_the_question_reaches_the_source(ecg_tree):
+    args = ScriptArguments(
+        dataset_name="ecg", data_dir=str(ecg_tree.root), question="choice", image_width_px=224
+    )
+    rows = scripting.load_questions(args, "train", max_samples=8)
+    assert set(rows["answer_type"]) == {"choice"}
+
+
+@pytest.mark.parametrize("given", ["{nonsense", "[1]"])
+def test_options_that_are_no_json_object_are_refused(given):
+    with pytest.raises(OptionError, match="dataset_options"):
+        scripting.load_questions(ScriptArguments(dataset_options=given), "train")
+
+
+def test_samples_do_not_depend_on_the_order_of_rows():
+    rows = qa_rows([0] * 20)
+    turned = rows.select(range(19, -1, -1))
+    drawn = scripting.draw_samples(rows, 6, seed=1)
+    assert set(drawn["id"]) == set(scripting.draw_samples(turned, 6, seed=1)["id"])
+    assert set(drawn["id"]) != set(scripting.draw_samples(rows, 6, seed=2)["id"])
+    assert scripting.draw_samples(rows, 99) is rows
+    with pytest.raises(OptionError, match="0 rows"):
+        scripting.draw_samples(rows, 0)
+
+
+def test_only_ecgs_without_an_image_are_drawn():
+    from climb_hf.schema import disk_features
+
+    wave = Signal(np.zeros((1, 500), "float32"), 50.0, ("II",), ("mV",))
+    rows = {
+        "id": ["a", "b", "c"],
+        "modality": ["ecg", "eeg", "ecg"],
+        "images": [[], [], [Pil.new("RGB", (30, 30))]],
+        "series": [[encode(wave)]] * 3,
+    }
+    kinds = {name: disk_features()[name] for name in rows}
+    dataset = Dataset.from_dict(rows, features=Features(kinds))
+    drawn = scripting.with_images(dataset, width_px=200)
+    assert drawn.column_names == ["id", "modality", "images"]
+    assert [[one.width for one in images] for images in drawn["images"]] == [[200], [], [30]]
+
+
+def test_completions_hold_the_boxed_answer(caplog):
+    rows = qa_rows([1, 0, 1], answer=["yes", None, "yes, no"])
+    with caplog.at_level(logging.WARNING):
+        made = scripting.with_completions(rows)
+    assert made.column_names == ["prompt", "images", "completion"]
+    assert made["completion"][1] == [{"role": "assistant", "content": "\\boxed{yes, no}"}]
+    assert "1 rows have no answer" in caplog.text
+
+
+def test_a_text_model_loses_images_and_says_so(pair, caplog):
+    rows = qa_rows([1, 0, 2])
+    assert scripting.fit_to(pair[1], rows) is rows
+    with caplog.at_level(logging.WARNING):
+        fitted = scripting.fit_to(pair[1].tokenizer, rows)
+    assert "images" not in fitted.column_names
+    assert "2 of 3 questions lose their images" in caplog.text
+
+
+def test_long_questions_are_left_out_never_cut(pair, caplog):
+    processor = pair[1]
+    rows = qa_rows([0, 1, 2])
+    lengths = []
+    for row in rows:
+        text = rendered(processor, row["prompt"], len(row["images"]))
+        media = {"images": [row["images"]]} if row["images"] else {}
+        lengths.append(len(processor(text=[text], **media)["input_ids"][0]))
+    assert lengths == sorted(set(lengths))
+    assert len(scripting.filter_long(rows, processor, lengths[2])) == 3
+    with caplog.at_level(logging.WARNING):
+        kept = scripting.filter_long(rows, processor, lengths[1])
+    assert kept["id"] == ["made/0", "made/1"]
+    assert "1 of 3 questions have more than" in caplog.text
+    with pytest.raises(OptionError, match="each of 3 questions"):
+        scripting.filter_long(rows, processor, 3)
+
+
+# ---- model --------------------------------------------------------------------------------------
+
+
+def test_no_model_named_says_what_to_give():
+    with pytest.raises(OptionError, match="Qwen/Qwen2"):
+        scripting.load_model_and_processor(model_args(model_name_or_path=None))
+
+
+def test_an_adapter_is_merged_before_training_goes_on(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    base = save_tiny(tmp_path / "base", image_size=56)
+    config = LoraConfig(target_modules=r".*language_model.*v_proj", init_lora_weights=False)
+    adapted = get_peft_model(load_model(base), config).eval()
+    adapted.save_pretrained(tmp_path / "sft")
+    ids = torch.tensor([[5, 6, 7]])
+    args = model_args(model_name_or_path=str(tmp_path / "sft"))
+    merged, processor = scripting.load_model_and_processor(args)
+    with torch.no_grad():
+        same = torch.allclose(merged(ids).logits, adapted(ids).logits, atol=1e-5)
+    assert same
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    assert processor.image_processor is not None
+
+
+def test_a_text_only_model_loads_with_its_tokenizer(tmp_path, pair):
+    folder = save_text_model(tmp_path / "text", pair[1].tokenizer)
+    args = model_args(model_name_or_path=str(folder))
+    model, tokenizer = scripting.load_model_and_processor(args)
+    assert type(model).__name__ == "Qwen2ForCausalLM"
+    assert not hasattr(tokenizer, "image_processor")
+    assert tokenizer.padding_side == "left"
+    texts = scripting.generate_answers(model, tokenizer, qa_rows([1, 0]), max_new_tokens=2)
+    assert len(texts) == 2
+
+
+def save_text_model(folder, tokenizer):
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    template = (
+        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    text_tokenizer = type(tokenizer).from_pretrained(save_tokenizer(folder, tokenizer))
+    text_tokenizer.chat_template = template
+    text_tokenizer.save_pretrained(folder)
+    assert not hasattr(load_processor(folder), "image_processor")
+    return folder
+
+
+def save_tokenizer(folder, tokenizer):
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("wanted", [None, ["all-linear"], ["q_proj", "v_proj"]])
+def test_lora_goes_to_the_language_model_only(pair, wanted):
+    from peft import get_peft_model
+
+    args = model_args(use_peft=True, lora_target_modules=wanted)
+    model = tiny_vlm(image_size=56)[0]
+    adapted = get_peft_model(model, scripting.lora_config(args, model))
+    names = [name for name, _ in adapted.named_parameters() if "lora_A" in name]
+    per_layer = 2 if wanted == ["q_proj", "v_proj"] else 7
+    assert len(names) == 2 * per_layer
+    assert all("language_model" in name for name in names)
+
+
+def test_lora_off_unknown_layers_and_patterns(pair):
+    assert scripting.lora_config(model_args(), pair[0]) is None
+    wrong = model_args(use_peft=True, lora_target_modules=["query"])
+    with pytest.raises(OptionError, match="down_proj"):
+        scripting.lora_config(wrong, pair[0])
+    pattern = model_args(use_peft=True, lora_target_modules=[r".*visual.*\.qkv"])
+    assert scripting.lora_config(pattern, pair[0]).target_modules == r".*visual.*\.qkv"
+
+
+def test_lora_of_a_text_model(tmp_path, pair):
+    from peft import get_peft_model
+
+    model = load_model(save_text_model(tmp_path / "text", pair[1].tokenizer))
+    adapted = get_peft_model(model, scripting.lora_config(model_args(use_peft=True), model))
+    assert sum("lora_A" in name for name, _ in adapted.named_parameters()) == 7
+
+
+def test_known_rewards_get_our_weights_unless_told():
+    training_args = SimpleNamespace(reward_weights=None)
+    functions = scripting.reward_functions(ScriptArguments(), training_args)
+    assert [one.__name__ for one in functions] == ["answer_f1", "answer_format"]
+    assert training_args.reward_weights == [0.8, 0.2]
+    told = SimpleNamespace(reward_weights=[1.0])
+    scripting.reward_functions(ScriptArguments(reward_funcs=["answer_f1"]), told)
+    assert told.reward_weights == [1.0]
+
+
+def test_weights_of_closed_sources_are_not_published(monkeypatch):
+    from climb_hf import catalog
+
+    licence = SimpleNamespace(name="no-derivatives", share_derived=False)
+    source = SimpleNamespace(card=SimpleNamespace(name="georgia", licence=licence))
+    monkeypatch.setattr(catalog, "get", lambda name: source)
+    args = ScriptArguments(dataset_name="georgia")
+    public = SimpleNamespace(push_to_hub=True, hub_private_repo=None)
+    with pytest.raises(OptionError, match=r"georgia \(no-derivatives\)"):
+        scripting.check_push(args, public)
+    scripting.check_push(args, SimpleNamespace(push_to_hub=True, hub_private_repo=True))
+    scripting.check_push(args, SimpleNamespace(push_to_hub=False))
+
+
+# ---- answers ------------------------------------------------------------------------------------
+
+
+def test_answers_keep_the_order_of_the_rows_in_any_batch_size(pair):
+    rows = qa_rows([0, 1, 2, 0, 1])
+    one_by_one = scripting.generate_answers(*pair, rows, batch_size=1, max_new_tokens=4)
+    assert scripting.generate_answers(*pair, rows, batch_size=3, max_new_tokens=4) == one_by_one
+    assert len(one_by_one) == 5

@@ -1,0 +1,60 @@
+"""One of two processes: trains, and writes down what it came to. Run by test_drpo_distributed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from climb_hf.trainers import DRPOConfig, DRPOTrainer
+from conftest import letters, question  # this file's folder is on the path of a script
+from datasets import Dataset
+from peft import LoraConfig
+
+from climb_hf.models.tiny import tiny_vlm
+
+
+def main(folder: Path, resume: str | None) -> None:
+    model, processor = tiny_vlm()
+    trainer = DRPOTrainer(
+        model=model,
+        reward_funcs=letters,
+        args=DRPOConfig(
+            output_dir=str(folder / "run"),
+            use_cpu=True,
+            bf16=False,
+            num_generations=4,
+            per_device_train_batch_size=6,  # 12 rollouts of 3 questions: the second straddles ranks
+            max_completion_length=8,
+            max_steps=4,
+            learning_rate=1e-2,
+            save_strategy="steps",
+            save_steps=2,
+            report_to=[],
+            disable_tqdm=True,
+            ddp_backend="gloo",
+        ),
+        train_dataset=Dataset.from_list([question(i, i % 3) for i in range(24)]),
+        processing_class=processor,
+        peft_config=LoraConfig(r=4, target_modules=r".*language_model.*\.(q|v)_proj"),
+    )
+    trainer.train(resume_from_checkpoint=resume)
+    digest = hashlib.sha256()
+    for name, tensor in trainer.accelerator.unwrap_model(trainer.model).named_parameters():
+        if "lora_" in name:
+            digest.update(tensor.detach().numpy().tobytes())
+    found = {
+        "num_processes": trainer.accelerator.num_processes,
+        "backend": str(trainer.accelerator.state.backend),
+        "scaler": trainer.domain_scaler.state_dict(),
+        "lora": digest.hexdigest(),
+        "advantages": list(trainer._logs["advantages"]),
+        "domains": list(trainer._logs["extra"]["domain"]),
+    }
+    name = f"{'resumed' if resume else 'straight'}-{trainer.accelerator.process_index}.json"
+    (folder / name).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)

@@ -1,0 +1,272 @@
+"""Questions for training scripts: loading, drawing, choosing and answering them.
+
+`climb_hf.trainers.scripting` passes these names on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from climb_hf import catalog
+from climb_hf.errors import OptionError
+
+if TYPE_CHECKING:
+    from climb_hf.trainers.scripting import ScriptArguments
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+
+def load_questions(
+    args: ScriptArguments, split: str, *, max_samples: int | None = None, seed: int = 0
+) -> Dataset:
+    """Loads a split of the question view and draws its recordings as sheets.
+
+    Args:
+        args: of the script.
+        split: name of the split.
+        max_samples: most rows to keep.
+        seed: of the draw.
+
+    Raises:
+        OptionError: if the split holds no question, or `dataset_options` is no JSON object.
+    """
+    import climb_hf
+
+    dataset = climb_hf.load_dataset(
+        "climb",
+        args.dataset_name,
+        task="qa",
+        split=split,
+        data_dir=args.data_dir,
+        decode=False,
+        num_proc=args.num_proc,
+        **_more_options(args),
+    )
+    if len(dataset) == 0:
+        raise OptionError(
+            f"split {split!r} of {args.dataset_name!r} holds no question. Choose another split "
+            "(--train_split, --eval_split) or split_rule (--dataset_options)."
+        )
+    dataset = draw_samples(dataset, max_samples, seed)
+    return with_images(dataset, width_px=args.image_width_px, num_proc=args.num_proc)
+
+
+def _more_options(args: ScriptArguments) -> dict[str, Any]:
+    """The options of `load_dataset` that the arguments set; the JSON ones have the last word."""
+    made: dict[str, Any] = {"split_rule": args.split_rule, "label_set": args.label_set}
+    made = {name: value for name, value in made.items() if value is not None}
+    if args.question is not None:
+        cards = {name: catalog.get(name).card for name in catalog.check_config(args.dataset_name)}
+        asking = [name for name, card in cards.items() if "question" in card.options]
+        made["options"] = {name: {"question": args.question} for name in asking}
+    return {**made, **_parsed(args.dataset_options)}
+
+
+def _parsed(given: str | dict[str, Any] | None) -> dict[str, Any]:
+    try:
+        options = json.loads(given) if isinstance(given, str) else given or {}
+    except ValueError as error:
+        raise OptionError(f"dataset_options={given!r} is no JSON: {error}.") from error
+    if not isinstance(options, dict):
+        raise OptionError(f"dataset_options={given!r} should be a JSON object: {{...}}.")
+    return options
+
+
+def draw_samples(dataset: Dataset, n: int | None, seed: int = 0) -> Dataset:
+    """Returns `n` rows, or all where there are fewer: the same ones on every machine.
+
+    Rows are drawn by a hash of their id and the seed, whatever order they come in.
+
+    Raises:
+        OptionError: if `n` is below 1.
+    """
+    if n is None or n >= len(dataset):
+        return dataset
+    if n < 1:
+        raise OptionError(f"{n} rows were asked for; at least 1 is needed.")
+    keys = [hashlib.sha256(f"{seed}:{one}".encode()).digest() for one in dataset["id"]]
+    drawn = sorted(range(len(keys)), key=keys.__getitem__)[:n]
+    return dataset.select(sorted(drawn))
+
+
+def with_images(dataset: Dataset, *, width_px: int = 1000, num_proc: int | None = None) -> Dataset:
+    """Draws the ECG of each row that has no image yet, and drops the recordings.
+
+    Args:
+        dataset: rows with `images`, `series` or both.
+        width_px: of the sheets.
+        num_proc: processes that draw.
+
+    Returns:
+        The rows with `images`, a list of images each, empty where there is nothing to draw.
+    """
+    from datasets import Features, Image, List
+
+    if "series" not in dataset.column_names:
+        return dataset
+    from climb_hf import render
+
+    features = {name: kind for name, kind in dataset.features.items() if name != "series"}
+    return dataset.map(
+        _draw,
+        # The code of the renderer is part of the cache key, so that an old sheet is never served.
+        fn_kwargs={"width_px": width_px, "code": _digest(Path(render.__file__))},
+        remove_columns=["series"],
+        features=Features({**features, "images": List(Image())}),
+        num_proc=num_proc,
+        desc="Drawing ECG sheets",
+    )
+
+
+def _draw(row: dict[str, Any], width_px: int, code: str) -> dict[str, Any]:
+    """The images of one row: its own, else a sheet for each of its ECGs."""
+    from climb_hf.render import ecg_sheet
+    from climb_hf.views import Signal, decode
+
+    if row.get("images") or row.get("modality", "ecg") != "ecg":
+        return {"images": row.get("images") or []}
+    signals = [one if isinstance(one, Signal) else decode(one) for one in row["series"] or ()]
+    return {"images": [ecg_sheet(one, width_px=width_px) for one in signals]}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def with_completions(dataset: Dataset) -> Dataset:
+    r"""Returns what TRL's supervised trainer takes: `prompt`, `completion` and `images`.
+
+    The completion is the assistant's message `\boxed{<answer>}`. Rows without an answer are left
+    out, and said so.
+    """
+    from datasets import List, Value
+
+    answers = dataset["answer"]
+    answered = [index for index, one in enumerate(answers) if one is not None]
+    if len(answered) < len(dataset):
+        logger.warning("%d rows have no answer and are left out", len(dataset) - len(answered))
+        dataset = dataset.select(answered)
+    kept = [name for name in ("prompt", "images") if name in dataset.column_names]
+    boxed = ["\\boxed{" + answers[index] + "}" for index in answered]
+    # add_column leaves the images as they lie; a map would decode and encode every one of them.
+    return dataset.select_columns(kept).add_column(
+        "completion",
+        [[{"role": "assistant", "content": text}] for text in boxed],
+        feature=List({"role": Value("string"), "content": Value("string")}),
+    )
+
+
+def fit_to(processor: Any, dataset: Dataset) -> Dataset:
+    """Drops the images where the model takes none, and says how many rows that concerns."""
+    from climb_hf.hub import takes_images
+
+    if takes_images(processor) or "images" not in dataset.column_names:
+        return dataset
+    column = dataset.with_format("arrow")["images"]
+    n_shown = sum(1 for one in column if one.as_py())
+    if n_shown:
+        logger.warning(
+            "The model takes text only: %d of %d questions lose their images. For images, choose "
+            "an image-text-to-text model.",
+            n_shown,
+            len(dataset),
+        )
+    return dataset.remove_columns("images")
+
+
+def filter_long(dataset: Dataset, processor: Any, max_tokens: int | None) -> Dataset:
+    """Leaves out the rows with more than `max_tokens` tokens, and says how many.
+
+    Tokens of images and of a `completion`, where there is one, count too.
+
+    Raises:
+        OptionError: if no row is left.
+    """
+    from datasets.utils import tqdm
+
+    if max_tokens is None:
+        return dataset
+    lengths = _Lengths(processor)
+    counts = [lengths.of(row) for row in tqdm(dataset, desc="Counting tokens")]
+    kept = [index for index, count in enumerate(counts) if count <= max_tokens]
+    if not kept:
+        raise OptionError(
+            f"each of {len(counts)} questions has more than {max_tokens} tokens, at least "
+            f"{min(counts, default=0)}. Raise --max_prompt_length (train_sft: --max_length) or "
+            "make the images smaller."
+        )
+    if len(kept) < len(counts):
+        logger.warning(
+            "%d of %d questions have more than %d tokens (up to %d) and are left out",
+            len(counts) - len(kept),
+            len(counts),
+            max_tokens,
+            max(counts),
+        )
+        dataset = dataset.select(kept)
+    return dataset
+
+
+class _Lengths:
+    """Counts the tokens of rows; what an image costs is measured once for each size."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+        self._of_size: dict[tuple[int, int], int] = {}
+
+    def of(self, row: dict[str, Any]) -> int:
+        from climb_hf.hub import rendered
+
+        said = "".join(message["content"] for message in row.get("completion") or ())
+        text = rendered(self._processor, row["prompt"], 0) + said
+        return self._count(text) + sum(self._image(one.size) for one in row.get("images") or ())
+
+    def _image(self, size: tuple[int, int]) -> int:
+        from PIL import Image
+
+        from climb_hf.hub import rendered
+
+        if size not in self._of_size:
+            blank = Image.new("RGB", size)
+            shown = self._count(rendered(self._processor, "?", 1), images=[[blank]])
+            self._of_size[size] = shown - self._count(rendered(self._processor, "?", 0))
+        return self._of_size[size]
+
+    def _count(self, text: str, **media: Any) -> int:
+        return len(self._processor(text=[text], **media)["input_ids"][0])
+
+
+def generate_answers(
+    model: Any,
+    processor: Any,
+    dataset: Dataset,
+    batch_size: int = 8,
+    max_new_tokens: int = 256,
+) -> list[str]:
+    """Lets a model answer each row greedily, with a progress bar.
+
+    Args:
+        dataset: rows with `prompt` and, where the model takes images, `images`; rows with and
+            without images may be mixed.
+        batch_size: questions answered at once.
+        max_new_tokens: where an answer is cut at the latest.
+
+    Returns:
+        One text per row, in row order.
+    """
+    from datasets.utils import tqdm
+
+    from climb_hf.hub import generate
+
+    texts: list[str] = []
+    for start in tqdm(range(0, len(dataset), batch_size), desc="Answering"):
+        rows = dataset[start : start + batch_size]
+        images = rows.get("images") or [[]] * len(rows["prompt"])
+        shown = [one or [] for one in images]
+        texts += generate(model, processor, rows["prompt"], shown, max_new_tokens)
+    return texts

@@ -1,0 +1,468 @@
+"""What the entry scripts share: arguments, questions with their images, model, LoRA, saving.
+
+Heavy packages are imported inside the functions, so that `--help` of a script stays quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from climb_hf.trainers.script_data import (
+    draw_samples,
+    filter_long,
+    fit_to,
+    generate_answers,
+    load_questions,
+    with_completions,
+    with_images,
+)
+
+from climb_hf.check import nearest
+from climb_hf.errors import ClimbError, DataNotFoundError, OptionError
+
+__all__ = [
+    "ScriptArguments",
+    "check_push",
+    "draw_samples",
+    "filter_long",
+    "finish",
+    "fit_to",
+    "generate_answers",
+    "keep_base",
+    "load_model_and_processor",
+    "load_questions",
+    "load_splits",
+    "lora_config",
+    "parse",
+    "recipe",
+    "resume_from",
+    "reward_functions",
+    "run",
+    "with_completions",
+    "with_images",
+]
+
+logger = logging.getLogger(__name__)
+
+TINY = "tiny"
+DEFAULT_REWARDS = ("answer_f1", "answer_format")
+# Parts of a model that see or hear; LoRA goes to the language model unless it is told otherwise.
+_SENSES = ("visual", "vision", "audio", "image", "time_series", "projector", "lm_head")
+
+
+@dataclass
+class ScriptArguments:
+    """Data, rewards and saving of a training script; the rest is TRL's."""
+
+    dataset_name: str = field(
+        default="ecg",
+        metadata={"help": "Config of `climb`: a source (ptb_xl), a modality (ecg), or all."},
+    )
+    data_dir: str | None = field(
+        default=None,
+        metadata={"help": "Folder with the raw data; without it CLIMB_DATA_DIR is used."},
+    )
+    question: str | None = field(
+        default=None,
+        metadata={"help": "Style of the questions: `set` (every finding) or `choice` (one)."},
+    )
+    label_set: str | None = field(
+        default=None, metadata={"help": "Label set of the sources; None takes each card's."}
+    )
+    split_rule: str | None = field(
+        default=None, metadata={"help": "official, stratified or hash; None takes each card's."}
+    )
+    dataset_options: str | None = field(
+        default=None,
+        metadata={
+            "help": "More options of load_dataset as JSON, or as a mapping in YAML, such as "
+            '{"length": "raw", "options": {"ptb_xl": {"axis_as_hyp": false}}}.'
+        },
+    )
+    train_split: str = field(default="train", metadata={"help": "Split to train on."})
+    eval_split: str = field(default="validation", metadata={"help": "Split to evaluate on."})
+    max_train_samples: int | None = field(
+        default=None,
+        metadata={"help": "Most rows to train on, drawn by a hash of id and seed."},
+    )
+    max_eval_samples: int | None = field(
+        default=None, metadata={"help": "Most rows to evaluate on, drawn in the same way."}
+    )
+    max_prompt_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Questions with more tokens, image tokens included, are left out and counted. "
+            "Nothing is ever cut, as that would part an image from its tokens."
+        },
+    )
+    image_width_px: int = field(
+        default=1000, metadata={"help": "Width of the sheets that recordings are drawn on, px."}
+    )
+    num_proc: int | None = field(
+        default=None, metadata={"help": "Processes that read and draw recordings."}
+    )
+    reward_funcs: list[str] = field(
+        default_factory=lambda: list(DEFAULT_REWARDS),
+        metadata={"help": "DRPO: rewards of climb_hf by name, or package.module.function."},
+    )
+    score_answers: bool = field(
+        default=False,
+        metadata={"help": "At the end, answer eval_split and put the table on the model card."},
+    )
+    copy_base: bool = field(
+        default=True,
+        metadata={
+            "help": "LoRA on a local model: keep that model in the folder `base` beside the "
+            "adapter, so that the output loads on any machine."
+        },
+    )
+    merge_adapter: bool = field(
+        default=False,
+        metadata={"help": "LoRA: also save the whole model, adapter merged, in `merged`."},
+    )
+
+
+# ---- running ------------------------------------------------------------------------------------
+
+
+def recipe(name: str) -> Path:
+    """Returns the path of a recipe that ships with climb-hf, such as `tiny_cpu_drpo`.
+
+    Raises:
+        OptionError: if there is none of that name; those that exist are listed.
+    """
+    folder = Path(__file__).parent / "recipes"
+    found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    stem = name.removesuffix(".yaml")
+    if stem not in found:
+        raise OptionError(
+            f"there is no recipe {name!r}. There are: {', '.join(found)}.{nearest(stem, found)}"
+        )
+    return found[stem]
+
+
+def parse(parser: Any, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
+    """Parses a command line; `--config` takes a YAML file or the name of a recipe.
+
+    Raises:
+        OptionError: if `--config` names neither.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = [part for one in argv for part in _split_config(one)]
+    if "--config" in argv[:-1]:
+        at = argv.index("--config") + 1
+        if not Path(argv[at]).is_file():
+            argv[at] = str(recipe(argv[at]))
+    return parser.parse_args_and_config(argv)
+
+
+def _split_config(argument: str) -> list[str]:
+    """`--config=x` as the two words that TRL looks for."""
+    return argument.split("=", 1) if argument.startswith("--config=") else [argument]
+
+
+def load_splits(args: ScriptArguments, training_args: Any) -> tuple[Any, Any]:
+    """Returns the training rows, and the evaluation rows where the run uses them, else None."""
+    with training_args.main_process_first(desc="loading questions"):  # the others read its cache
+        train = load_questions(
+            args, args.train_split, max_samples=args.max_train_samples, seed=training_args.seed
+        )
+        if not (training_args.do_eval or args.score_answers):
+            return train, None
+        held_out = load_questions(
+            args, args.eval_split, max_samples=args.max_eval_samples, seed=training_args.seed
+        )
+    return train, held_out
+
+
+def run(make_parser: Callable[[], Any], main: Callable[..., None]) -> None:
+    """Runs an entry script; an error of climb-hf ends it with one line in place of a traceback."""
+    try:
+        main(*parse(make_parser()))
+    except ClimbError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def resume_from(args: Any) -> str | None:
+    """Returns the checkpoint that `--resume_from_checkpoint` means.
+
+    `true` and `latest` mean the last one in `output_dir`, and a fresh start where there is none,
+    so that the same command can be sent to a queue again and again.
+
+    Raises:
+        DataNotFoundError: if a path was given and no checkpoint lies there.
+    """
+    from transformers.trainer_utils import get_last_checkpoint
+
+    wanted = args.resume_from_checkpoint
+    if wanted is None or str(wanted).lower() == "false":
+        return None
+    folder = Path(args.output_dir)
+    if str(wanted).lower() in ("true", "latest"):
+        last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+        if last is None:
+            logger.warning("No checkpoint in %s: training starts from the beginning.", folder)
+        return last
+    if not (Path(wanted) / "trainer_state.json").is_file():
+        there = sorted(path.name for path in folder.glob("checkpoint-*"))
+        listed = f"{folder} holds {', '.join(there)}" if there else f"{folder} holds none"
+        raise DataNotFoundError(
+            f"resume_from_checkpoint={wanted!r} is no checkpoint: trainer_state.json is not there. "
+            f"{listed}. Give one of them, or `latest`."
+        )
+    return str(wanted)
+
+
+# ---- model --------------------------------------------------------------------------------------
+
+
+def load_model_and_processor(
+    model_args: Any, *, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
+    """Loads the model to train: image-text-to-text where it takes images, else a causal one.
+
+    An adapter's folder is loaded with its base and merged, so that a new LoRA can be trained on
+    top of it. The name `tiny` builds climb-hf's own tiny model with random weights.
+
+    Args:
+        model_args: `trl.ModelConfig`.
+        trust_remote_code: whether code in a Hub repository may run.
+
+    Raises:
+        OptionError: if no model is named.
+    """
+    from climb_hf import hub
+
+    name = model_args.model_name_or_path
+    if not name:
+        raise OptionError(
+            "model_name_or_path is not given. Name a folder, a Hub model such as "
+            f"Qwen/Qwen2.5-VL-7B-Instruct, or {TINY!r} for a dry run."
+        )
+    if name == TINY and not Path(name).exists():
+        from climb_hf.models.tiny import tiny_vlm
+
+        return tiny_vlm(image_size=224)
+    options = _model_options(model_args, trust_remote_code)
+    if hub.is_adapter(name):
+        model = hub.load_merged(name, **options)
+        _rename(model, name)
+        return model, hub.load_processor(hub.processor_home(name))
+    shared = {"revision": model_args.model_revision, "trust_remote_code": trust_remote_code}
+    model = hub.load_model(name, **shared, **options)
+    return model, hub.load_processor(name, **shared)
+
+
+def _model_options(model_args: Any, trust_remote_code: bool) -> dict[str, Any]:
+    from accelerate import PartialState
+    from trl import get_quantization_config
+
+    options: dict[str, Any] = {"dtype": model_args.dtype}
+    if model_args.attn_implementation:
+        options["attn_implementation"] = model_args.attn_implementation
+    quantization = get_quantization_config(model_args)
+    if quantization is not None:
+        here = {"": PartialState().local_process_index}  # quantised weights cannot be moved later
+        options |= {"quantization_config": quantization, "device_map": here}
+    return options
+
+
+def lora_config(model_args: Any, model: Any) -> Any:
+    """Returns the LoRA of `--use_peft`, kept to the language model; None where it is off.
+
+    Without `--lora_target_modules` every linear layer of the language model gets one, the head
+    excepted. A list of layer names is kept to the language model too; a pattern is used as it is.
+    """
+    from trl import get_peft_config
+
+    config = get_peft_config(model_args)
+    if config is not None:
+        config.target_modules = _targets(model_args.lora_target_modules, model)
+    return config
+
+
+def _targets(wanted: str | list[str] | None, model: Any) -> Any:
+    """A pattern for PEFT, which matches it against whole module names."""
+    import re
+
+    if isinstance(wanted, str) and wanted != "all-linear":
+        if re.search(r"[^\w.-]", wanted):
+            return wanted
+        wanted = [wanted]
+    linear = [name for name, part in model.named_modules() if _is_linear(part)]
+    reading = [name for name in linear if not any(word in name for word in _SENSES)]
+    chosen = reading
+    if isinstance(wanted, (list, tuple, set)):
+        chosen = [name for name in reading if name.split(".")[-1] in set(wanted)]
+    if not chosen:
+        leaves = sorted({name.split(".")[-1] for name in reading})
+        raise OptionError(
+            f"lora_target_modules={wanted!r} names no linear layer of the language model. It has: "
+            f"{', '.join(leaves)}."
+        )
+    leaves = sorted({name.split(".")[-1] for name in chosen})
+    inside = r".*\blanguage_model\b" if any("language_model." in one for one in chosen) else ""
+    return rf"{inside}.*\.({'|'.join(map(re.escape, leaves))})"
+
+
+def _is_linear(part: Any) -> bool:
+    """Whether a module is a linear layer, quantised ones included."""
+    import torch
+
+    return isinstance(part, torch.nn.Linear) or type(part).__name__ in (
+        "Linear4bit",
+        "Linear8bitLt",
+    )
+
+
+def reward_functions(args: ScriptArguments, training_args: Any) -> list[Callable[..., Any]]:
+    """Returns the rewards by name; where no weights are given, known rewards get climb-hf's."""
+    from climb_hf.trainers.drpo_rewards import DEFAULT_WEIGHTS, reward_by_name
+
+    functions = [reward_by_name(name) for name in args.reward_funcs]
+    if training_args.reward_weights is None and set(args.reward_funcs) <= set(DEFAULT_WEIGHTS):
+        training_args.reward_weights = [DEFAULT_WEIGHTS[name] for name in args.reward_funcs]
+    return functions
+
+
+# ---- saving -------------------------------------------------------------------------------------
+
+
+def check_push(args: ScriptArguments, training_args: Any) -> None:
+    """Raises OptionError before a run whose result may not be pushed to the Hub."""
+    from climb_hf import catalog
+
+    if not training_args.push_to_hub:
+        return
+    cards = [catalog.get(name).card for name in catalog.check_config(args.dataset_name)]
+    closed = [f"{one.name} ({one.licence.name})" for one in cards if not one.licence.share_derived]
+    if closed and not training_args.hub_private_repo:
+        raise OptionError(
+            "push_to_hub: what was trained on these sources may not be published: "
+            f"{', '.join(closed)}. Leave them out, or push with --hub_private_repo true."
+        )
+
+
+def keep_base(model: Any, processor: Any, args: ScriptArguments, training_args: Any) -> None:
+    """Saves a local base model into the folder `base` of the output, for its adapter to find.
+
+    A model of the Hub is left where it is. Call it before the trainer adds the adapter.
+    """
+    from climb_hf.hub import BASE_FOLDER
+
+    name = str(model.config._name_or_path)
+    local = Path(name).is_dir() or name == _tiny_name()
+    quantised = getattr(model, "is_quantized", False)
+    if not (args.copy_base and local) or quantised:
+        return
+    folder = Path(training_args.output_dir) / BASE_FOLDER
+    if training_args.should_save and Path(name).resolve() != folder.resolve():
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    _rename(model, str(folder))
+
+
+def _rename(model: Any, name: str) -> None:
+    """Says where a model came from: cards ask its config, PEFT and vLLM the model itself."""
+    model.config._name_or_path = model.name_or_path = name
+
+
+def _tiny_name() -> str:
+    from climb_hf.models.tiny import NAME
+
+    return NAME
+
+
+def finish(
+    trainer: Any,
+    args: ScriptArguments,
+    model_args: Any,
+    held_out: Any = None,
+    max_new_tokens: int = 64,
+) -> None:
+    """Saves model, processor and card, merges and pushes as asked, and ends the run.
+
+    Args:
+        trainer: that has trained.
+        args: of the script.
+        model_args: `trl.ModelConfig`.
+        held_out: rows to answer for the card, where `score_answers` is on.
+        max_new_tokens: of those answers.
+    """
+    folder = Path(trainer.args.output_dir)
+    trainer.save_model(str(folder))
+    if trainer.args.should_save:
+        facts = _card_facts(
+            trainer, args, model_args, _scores(trainer, args, held_out, max_new_tokens)
+        )
+        _use_card(trainer, facts)
+        trainer.create_model_card()
+        if args.merge_adapter and model_args.use_peft:
+            _save_merged(folder)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub()
+    trainer.end()
+
+
+def _save_merged(folder: Path) -> None:
+    """Writes the whole model from the adapter just saved; the one in training stays as it is."""
+    from climb_hf import hub
+
+    target = folder / hub.MERGED_FOLDER
+    hub.load_merged(folder).save_pretrained(target)
+    hub.load_processor(hub.processor_home(folder)).save_pretrained(target)
+
+
+def _scores(trainer: Any, args: ScriptArguments, held_out: Any, max_new_tokens: int) -> Any:
+    """The table of the held-out answers, or None."""
+    from climb_hf.metrics.answers import evaluate_answers
+
+    if not args.score_answers or held_out is None:
+        return None
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        logger.warning("score_answers is left out: the model's weights are spread over processes")
+        return None
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    batch_size = trainer.args.per_device_eval_batch_size
+    texts = generate_answers(model, trainer.processing_class, held_out, batch_size, max_new_tokens)
+    columns = ("id", "source", "options", "answer", "answer_type")
+    rows = held_out.select_columns([one for one in columns if one in held_out.column_names])
+    return {f"Held-out rows ({args.eval_split})": evaluate_answers(texts, rows)}
+
+
+def _card_facts(trainer: Any, args: ScriptArguments, model_args: Any, metrics: Any) -> dict:
+    """What the model card says of a run."""
+    from climb_hf import catalog
+
+    cards = [catalog.get(name).card for name in catalog.check_config(args.dataset_name)]
+    shown = ("learning_rate", "max_steps", "num_train_epochs", "per_device_train_batch_size")
+    shown += ("gradient_accumulation_steps", "num_generations", "beta", "domain_scaling", "seed")
+    settings = {name: getattr(trainer.args, name) for name in shown if hasattr(trainer.args, name)}
+    if model_args.use_peft:
+        settings |= {"lora_r": model_args.lora_r, "lora_alpha": model_args.lora_alpha}
+    return {
+        "name": trainer.hub_model_id or Path(trainer.args.output_dir).resolve().name,
+        "base_model": model_args.model_name_or_path,
+        "trainer": type(trainer).__name__,
+        "data": [{"name": c.title, "licence": c.licence.name, "url": c.homepage} for c in cards],
+        "metrics": metrics,
+        "settings": settings,
+        "adapter": model_args.use_peft,
+    }
+
+
+def _use_card(trainer: Any, facts: dict[str, Any]) -> None:
+    """Lets the trainer write this card wherever it would write TRL's, as it does when it pushes."""
+    from climb_hf.hub import write_model_card
+
+    def create_model_card(*_: Any, **__: Any) -> None:
+        if trainer.is_world_process_zero():
+            write_model_card(trainer.args.output_dir, **facts)
+
+    trainer.create_model_card = create_model_card
