@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -105,11 +106,12 @@ class _Sheet:
         chart_mm = _ABOVE_MM + self.layout.rows * self.row_mm + _BELOW_MM
         return self.top_px + round(chart_mm * self.px_per_mm)
 
-    def x(self, time_s: float | np.ndarray) -> float | np.ndarray:
+    def x(self, time_s: Any) -> Any:
+        """Place of a time, or of an array of times, after the start."""
         return (self.left_mm + time_s * self.speed_mm_s) * self.px_per_mm
 
-    def y(self, row: int, level_mv: float | np.ndarray) -> float | np.ndarray:
-        """Height of a level; 0 mV lies in the middle of the row."""
+    def y(self, row: int, level_mv: Any) -> Any:
+        """Height of a level, or of an array of them; 0 mV lies in the middle of the row."""
         from_top_mm = _ABOVE_MM + (row + 0.5) * self.row_mm - level_mv * self.gain_mm_mv
         return self.top_px + from_top_mm * self.px_per_mm
 
@@ -280,7 +282,7 @@ def _write(picture: Image.Image, sheet: _Sheet, title: str, rate_hz: float) -> N
     draw.text((inset, sheet.bottom_px + 1), footer, _INK, font)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, room_px: int) -> str:
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room_px: int) -> str:
     """Returns the text, cut so that it fits on the sheet."""
     line = " ".join(text.split())
     while line and font.getlength(line) > room_px:

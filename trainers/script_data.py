@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf import catalog
+from climb_hf.check import check_option
 from climb_hf.errors import OptionError
 
 if TYPE_CHECKING:
@@ -33,20 +34,20 @@ def load_questions(
         seed: of the draw.
 
     Raises:
-        OptionError: if the split holds no question, or `dataset_options` is no JSON object.
+        OptionError: if there is no such split or no question in it, or `dataset_options` is no JSON object.
     """
     import climb_hf
 
-    dataset = climb_hf.load_dataset(
+    loaded = climb_hf.load_dataset(
         "climb",
         args.dataset_name,
         task="qa",
-        split=split,
         data_dir=args.data_dir,
         decode=False,
         num_proc=args.num_proc,
         **_more_options(args),
     )
+    dataset = loaded[check_option("split", split, tuple(loaded))]
     if len(dataset) == 0:
         raise OptionError(
             f"split {split!r} of {args.dataset_name!r} holds no question. Choose another split "

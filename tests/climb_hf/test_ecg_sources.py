@@ -333,16 +333,15 @@ def test_equal_signals_are_flagged_and_counted(load, ecg_tree):
 
 def test_by_hash_half_a_download_splits_as_the_whole(load, ecg_tree, tmp_path):
     whole = load("ptb_xl", split_rule="hash")
-    first = {}  # of two recordings of one person, the first was not fetched
+    of_person = defaultdict(list)
     for record, row in sorted(whole.rows.items()):
-        first.setdefault(row["patient_id"], record)
+        of_person[row["patient_id"]].append(record)
     tree = shutil.copytree(ecg_tree.root / "ptb_xl", tmp_path / "ptb_xl")
-    second = set(whole.rows) - set(first.values())
-    for record in {whole.rows[r]["patient_id"]: first[whole.rows[r]["patient_id"]] for r in second}:
-        for file in tree.rglob(f"{first[record]}_*"):
+    for first, *others in of_person.values():
+        for file in tree.rglob(f"{first}_*") if others else ():
             file.unlink()
     half = Loaded(tmp_path, "ptb_xl", split_rule="hash")
-    assert second <= set(half.rows)
+    assert len(half.rows) < len(whole.rows)
     assert half.split == {record: whole.split[record] for record in half.rows}
 
 
@@ -471,6 +470,21 @@ def test_windows_of_one_recording_share_label_split_and_signal(load):
     assert len({found.split[f"A0004/{index}"] for index in range(6)}) == 1
 
 
+@pytest.mark.parametrize("rule", ["stratified", "hash"])
+def test_cutting_windows_moves_no_recording_to_another_split(load, rule):
+    found = load("cpsc", split_rule=rule, options={"cpsc": {"windows": "all"}})
+    plain = load("cpsc", split_rule=rule).split
+    assert {record.split("/")[0]: name for record, name in found.split.items()} == plain
+
+
+@pytest.mark.parametrize(
+    "choice", [{"label_set": "native"}, {"label_set": "climb7_upstream"}, {"rate_hz": 250}], ids=str
+)
+@pytest.mark.parametrize("source", SOURCES)
+def test_how_a_record_is_shown_does_not_move_it_to_another_split(load, source, choice):
+    assert load(source, **choice).split == load(source).split
+
+
 # --- special cases of the cards --------------------------------------------------------------
 
 
@@ -489,11 +503,6 @@ def test_the_report_names_unknown_codes(load):
 def test_likelihoods_of_ptb_xl_are_kept(load):
     meta = load("ptb_xl").rows["00001"]["meta"]
     assert meta["scp_codes"] == {"NORM": 100.0, "LVOLT": 0.0, "SR": 0.0}
-
-
-def test_the_report_text_of_ptb_xl_survives_commas_and_lines(load):
-    text = load("ptb_xl").dataset
-    assert "text" not in text["train"].column_names  # an ECG row shows no text column
 
 
 @pytest.fixture

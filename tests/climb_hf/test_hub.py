@@ -142,7 +142,7 @@ def test_a_missing_base_is_named(run_folder, tmp_path):
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(DataNotFoundError, match="neither adapter_config.json nor config.json"):
+    with pytest.raises(DataNotFoundError, match=r"neither adapter_config\.json nor config\.json"):
         load_for_inference(tmp_path)
 
 

@@ -133,6 +133,12 @@ def test_the_style_of_the_question_reaches_the_source(ecg_tree):
     assert set(rows["answer_type"]) == {"choice"}
 
 
+def test_a_split_that_is_not_there_is_named_with_those_that_are(ecg_tree):
+    args = ScriptArguments(dataset_name="georgia", data_dir=str(ecg_tree.root / "georgia"))
+    with pytest.raises(OptionError, match=r"split='dev' is not one of: 'train'"):
+        scripting.load_questions(args, "dev")
+
+
 @pytest.mark.parametrize("given", ["{nonsense", "[1]"])
 def test_options_that_are_no_json_object_are_refused(given):
     with pytest.raises(OptionError, match="dataset_options"):

@@ -1,0 +1,202 @@
+"""The layout: what library code must not do, and that lists kept by hand equal the tree."""
+
+import ast
+import configparser
+import importlib.metadata
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+LIBRARY = ("climb_hf", "builders", "trainers")
+MODULES = sorted(p for name in LIBRARY for p in (REPOSITORY / name).rglob("*.py"))
+# Commands that talk to a terminal; everything else logs.
+TALKERS = {"cli.py", "demo.py"}
+HEAVY = {"torch", "transformers", "trl", "datasets"}
+
+
+def name_of(path):
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def syntax(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=MODULES, ids=name_of)
+def module(request):
+    return request.param
+
+
+def test_no_print(module):
+    if module.name in TALKERS:
+        pytest.skip("talks to a terminal")
+    calls = [node for node in ast.walk(syntax(module)) if isinstance(node, ast.Call)]
+    lines = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+    assert lines == []
+
+
+def caught(handler):
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return {getattr(kind, "id", None) for kind in kinds}
+
+
+def test_no_blanket_except(module):
+    handlers = [node for node in ast.walk(syntax(module)) if isinstance(node, ast.ExceptHandler)]
+    wide = {None, "Exception", "BaseException"}
+    lines = [
+        h.lineno
+        for h in handlers
+        if (h.type is None or caught(h) & wide - {None})
+        and not any(isinstance(node, ast.Raise) for node in ast.walk(h))
+    ]
+    assert lines == []
+
+
+def test_no_assert(module):
+    lines = [node.lineno for node in ast.walk(syntax(module)) if isinstance(node, ast.Assert)]
+    assert lines == []
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+
+
+def test_nobody_imports_the_folders_by_their_own_names(module):
+    tops = {name.split(".")[0] for name in imported(syntax(module))}
+    assert not tops & {"builders", "tests"}
+    # Entry scripts put their own folder first on the path; they too go by climb_hf.trainers.
+    assert "trainers" not in tops
+
+
+def at_top(tree):
+    """Imports that run when the module is imported, type checking left out."""
+    body = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    return {name.split(".")[0] for name in imported(ast.Module(body, []))}
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "builders").glob("*.py")), ids=name_of)
+def test_a_source_imports_nothing_heavy(path):
+    assert not set(name.split(".")[0] for name in imported(syntax(path))) & HEAVY
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "builders").glob("*.py")), ids=name_of)
+def test_a_source_imports_no_other_source(path):
+    assert not [name for name in imported(syntax(path)) if name.startswith("climb_hf.builders")]
+
+
+@pytest.mark.parametrize("name", ["card", "check", "errors", "schema", "splits", "catalog"])
+def test_the_frame_imports_the_standard_library_only(name):
+    import sys
+
+    tops = at_top(syntax(REPOSITORY / "climb_hf" / f"{name}.py"))
+    assert tops <= set(sys.stdlib_module_names) | {"climb_hf"}
+
+
+def test_only_registration_touches_the_private_place_of_datasets():
+    users = [p.name for p in MODULES if "dataset_module_factory" in p.read_text("utf-8")]
+    assert users == ["registration.py"]
+
+
+def test_every_module_has_a_docstring(module):
+    assert ast.get_docstring(syntax(module))
+
+
+def test_no_module_is_longer_than_500_lines(module):
+    assert len(module.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+def test_no_trainer_module_hides_an_installed_package():
+    import sys
+
+    own = {path.stem for path in (REPOSITORY / "trainers").glob("*.py")} - {"__init__"}
+    installed = set(importlib.metadata.packages_distributions()) | set(sys.stdlib_module_names)
+    assert not own & installed
+
+
+def config():
+    parser = configparser.ConfigParser()
+    parser.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def test_the_packages_of_setup_cfg_are_those_of_the_tree():
+    tree = {path.parent.relative_to(REPOSITORY).as_posix() for path in MODULES}
+    named = {
+        name if name.startswith("climb_hf") else f"climb_hf/{name}"
+        for name in tree
+        if (REPOSITORY / name / "__init__.py").exists()
+    }
+    assert set(config()["options"]["packages"].split()) == {n.replace("/", ".") for n in named}
+
+
+@pytest.mark.parametrize("folder", ["builders", "trainers"])
+def test_mapped_folders_hold_no_packages(folder):
+    assert not list((REPOSITORY / folder).glob("*/**/__init__.py"))
+
+
+def test_the_package_data_is_in_the_tree():
+    for package, patterns in config()["options.package_data"].items():
+        folder = package.replace("climb_hf.trainers", "trainers").replace(".", "/")
+        for pattern in patterns.split(", "):
+            assert list((REPOSITORY / folder).glob(pattern)), (package, pattern)
+
+
+# --- files under version control -------------------------------------------------------------
+
+PRIVATE = re.compile(r"(?<![\w.~<>}-])/(home|root|work|mnt|Users)/\w")
+
+
+def tracked():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    kinds = {".py", ".md", ".cfg", ".yaml", ".yml", ".toml", ".cff"}
+    names = (REPOSITORY / line for line in listed.stdout.splitlines())
+    return [path for path in names if path.suffix in kinds and path.is_file()]
+
+
+def test_no_absolute_path_of_a_machine():
+    found = [
+        f"{name_of(path)}:{number}"
+        for path in tracked()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if PRIVATE.search(line)
+    ]
+    assert found == []
+
+
+# --- documentation ---------------------------------------------------------------------------
+
+
+def test_every_stored_column_is_documented():
+    from climb_hf.schema import COLUMNS_MEANING, disk_features
+
+    assert list(COLUMNS_MEANING) == list(disk_features())
+    assert len(COLUMNS_MEANING) == 40
+
+
+def test_every_modality_has_its_media_columns():
+    from climb_hf.card import Modality
+    from climb_hf.schema import COLUMNS_MEANING, MEDIA_OF
+
+    assert set(MEDIA_OF) == set(Modality)
+    assert {name for names in MEDIA_OF.values() for name in names} <= set(COLUMNS_MEANING)
+
+
+def test_flags_are_documented_once():
+    from climb_hf.schema import FLAGS
+
+    assert len(set(FLAGS)) == len(FLAGS)

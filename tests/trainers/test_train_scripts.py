@@ -1,0 +1,159 @@
+"""The two training scripts end to end: made ECGs to a checkpoint that a stranger can load."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from climb_hf.trainers import script_data, train_drpo, train_sft
+from climb_hf.trainers.scripting import parse
+
+from climb_hf.hub import load_for_inference
+from climb_hf.models.tiny import save_tiny
+
+TRAINERS = Path(__file__).parents[2] / "trainers"
+ASK = """
+import sys
+from PIL import Image
+from climb_hf.hub import answer, load_for_inference
+model, processor = load_for_inference(sys.argv[1], device="cpu")
+print(repr(answer(model, processor, "Which finding?", [Image.new("RGB", (99, 66))], 4)))
+"""
+
+
+@pytest.fixture(scope="module")
+def flags(ecg_tree):
+    """Flags that both scripts take: made data, two steps, CPU."""
+    return [
+        *("--dataset_name", "georgia", "--data_dir", str(ecg_tree.root / "georgia")),
+        *("--image_width_px", "112", "--use_cpu", "true", "--bf16", "false", "--report_to", "none"),
+        *("--max_steps", "2", "--save_strategy", "no", "--lora_r", "4", "--disable_tqdm", "true"),
+        *("--logging_steps", "1", "--eval_split", "test"),
+        *("--gradient_checkpointing", "false", "--learning_rate", "1e-2"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("model") / "tiny", image_size=56)
+
+
+@pytest.fixture(scope="module")
+def supervised(base, flags, tmp_path_factory):
+    """What a supervised run with LoRA leaves."""
+    out = tmp_path_factory.mktemp("runs") / "sft"
+    ran_sft([*flags, "--model_name_or_path", str(base), "--output_dir", str(out)])
+    return out
+
+
+def ran_sft(flags):
+    more = ["--use_peft", "--merge_adapter", "true", "--per_device_train_batch_size", "2"]
+    train_sft.main(*parse(train_sft.make_parser(), [*flags, *more]))
+
+
+def ran_drpo(flags):
+    more = ["--use_peft", "--max_completion_length", "4", "--num_generations", "2"]
+    more += ["--per_device_train_batch_size", "4", "--seed", "0"]
+    train_drpo.main(*parse(train_drpo.make_parser(), [*more, *flags]))
+
+
+def weights(folder):
+    return load_for_inference(folder, device="cpu")[0].state_dict()
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_supervised_run_leaves_adapter_base_merged_model_and_card(supervised, base):
+    for name in ("adapter_model.safetensors", "base/config.json", "merged/config.json"):
+        assert (supervised / name).is_file()
+    merged = weights(supervised / "merged")
+    assert same(merged, weights(supervised))
+    assert not same(merged, weights(base))
+    moved = [n for n, tensor in weights(base).items() if not torch.equal(tensor, merged[n])]
+    assert moved
+    assert not any("visual" in name for name in moved)
+    card = (supervised / "README.md").read_text()
+    assert "supervised fine-tuning" in card
+    assert "G12EC" in card and "CC-BY-4.0" in card
+    assert str(supervised.parent) not in card
+
+
+def test_drpo_goes_on_from_the_adapter_and_a_stranger_loads_the_result(supervised, flags, tmp_path):
+    out = tmp_path / "drpo"
+    told = ["--model_name_or_path", str(supervised), "--output_dir", str(out)]
+    ran_drpo([*flags, *told, "--score_answers", "true", "--max_eval_samples", "3"])
+    assert same(weights(out / "base"), weights(supervised))
+    assert not same(weights(out), weights(out / "base"))
+    card = (out / "README.md").read_text()
+    assert "Domain-aware" in card
+    assert "| all | 3 |" in card
+    moved = out.rename(tmp_path / "elsewhere")
+    ran = subprocess.run(
+        [sys.executable, "-c", ASK, str(moved)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.strip().startswith(("'", '"'))
+
+
+def test_a_stopped_run_goes_on_and_ends_in_the_same_weights(base, flags, tmp_path):
+    through, halves = tmp_path / "through", tmp_path / "halves"
+    common = [*flags, "--model_name_or_path", str(base), "--save_strategy", "steps"]
+    common += ["--save_steps", "1", "--lr_scheduler_type", "constant"]
+    ran_drpo([*common, "--output_dir", str(through), "--max_steps", "2"])
+    ran_drpo([*common, "--output_dir", str(halves), "--max_steps", "1"])
+    resumed = [*common, "--output_dir", str(halves), "--max_steps", "2"]
+    ran_drpo([*resumed, "--resume_from_checkpoint", "latest"])
+    state = json.loads((halves / "checkpoint-2" / "trainer_state.json").read_text())
+    assert [line["step"] for line in state["log_history"] if "reward" in line] == [1, 2]
+    assert same(weights(through), weights(halves))
+
+
+def test_rows_with_and_without_images_train_in_both_scripts(base, flags, tmp_path, monkeypatch):
+    load = script_data.load_questions
+
+    def every_second_without(*args, **kwargs):
+        rows = load(*args, **kwargs)
+        return rows.map(
+            lambda row, i: {"images": row["images"] if i % 2 else []},
+            with_indices=True,
+            features=rows.features,
+        )
+
+    monkeypatch.setattr("climb_hf.trainers.scripting.load_questions", every_second_without)
+    told = [*flags, "--model_name_or_path", str(base)]
+    for run, folder in ((ran_sft, tmp_path / "sft"), (ran_drpo, tmp_path / "drpo")):
+        run([*told, "--output_dir", str(folder)])
+        assert not same(weights(folder), weights(base))
+
+
+def test_whole_model_without_lora(base, flags, tmp_path):
+    told = [*flags, "--model_name_or_path", str(base), "--output_dir", str(tmp_path / "all")]
+    train_sft.main(*parse(train_sft.make_parser(), [*told, "--per_device_train_batch_size", "2"]))
+    assert not (tmp_path / "all" / "adapter_config.json").exists()
+    assert not same(weights(tmp_path / "all"), weights(base))
+    assert "a model with all its weights" in (tmp_path / "all" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("launched", ["file", "file in its folder", "module"])
+def test_every_way_to_launch_reaches_the_script(launched, tmp_path):
+    ways = {
+        "file": ([str(TRAINERS / "train_drpo.py")], tmp_path),
+        "file in its folder": (["train_drpo.py"], TRAINERS),
+        "module": (["-m", "climb_hf.trainers.train_drpo"], tmp_path),
+    }
+    command, folder = ways[launched]
+    # No model is named: the script gets as far as reading its arguments, and says so in one line.
+    wanted = ["--output_dir", str(tmp_path / "out"), "--use_cpu", "true", "--bf16", "false"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", *command, *wanted]
+    ran = subprocess.run(launch, cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    said = [line for line in ran.stderr.splitlines() if line.startswith("OptionError")]
+    assert len(said) == 1
+    assert "model_name_or_path is not given" in said[0]
