@@ -17,7 +17,8 @@ from climb_hf.card import (
     SourceCard,
     SplitRule,
 )
-from climb_hf.ecg import LEADS, OPTIONS, age_fields, challenge_records
+from climb_hf.ecg import LEADS, OPTIONS, age_fields, challenge_records, early_gain
+from climb_hf.io.header import Header
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
@@ -79,6 +80,8 @@ CARD = SourceCard(
     ),
 )
 KEPT = ("height", "weight", "device", "heart_axis", "strat_fold", "validated_by_human")
+# Header sets of the Challenge copy from before August 2020; the signal files are the same.
+WRONG_GAIN, RIGHT_GAIN = 200.0, 1000.0
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr")
 
 
@@ -86,7 +89,7 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
     """Yields the rows of ptbxl_database.csv; without it, the headers of the Challenge copy."""
     tables = tree.named("ptbxl_database.csv")
     if not tables:
-        yield from challenge_records(tree, r"HR\d{5}")
+        yield from challenge_records(tree, r"HR\d{5}", _describe)
         return
     stem = "lr" if options.get("rate_hz") == 100 else "hr"
     for line, row in enumerate(read_csv(tree.path(tables[0]), COLUMNS), start=2):
@@ -97,6 +100,10 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
         except (ValueError, TypeError, AttributeError):
             why = f"line {line} of the table is cut off or holds a word in place of a number"
             yield Fault(record, "damaged", why, tables[0])
+
+
+def _describe(header: Header, example: Example) -> Example:
+    return early_gain(example, RIGHT_GAIN) if header.leads[0].gain == WRONG_GAIN else example
 
 
 def _example(
@@ -110,7 +117,7 @@ def _example(
         return Fault(record, "damaged", f"its {lacking} is not there", header or signal or table)
     fold = int(row["strat_fold"])
     codes, unparsed = _statements(row["scp_codes"])
-    axis = row.get("heart_axis") or ""
+    axis = row.get("heart_axis") if codes else ""  # an axis alone is no annotation
     return Example(
         record=record,
         native=(*codes, *([f"axis:{axis}"] if axis else [])),

@@ -34,21 +34,17 @@ def boxed(text: str) -> str | None:
     What stands inside `<think>...</think>` is no answer and is left out.
     """
     visible = text.rsplit("</think>", 1)[-1]
-    for match in reversed(list(_BOX.finditer(visible))):
-        content = _balanced(visible, match.end())
-        if content is not None:
-            return content.strip()
-    return None
-
-
-def _balanced(text: str, start: int) -> str | None:
-    """The text from `start` to the brace that closes the one before it; None if none does."""
-    depth = 1
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return text[start:position]
-    return None
+    boxes = {match.end() for match in _BOX.finditer(visible)}
+    best: tuple[int, int] | None = None
+    pending: list[int] = []  # where the content of each open brace begins
+    for position, character in enumerate(visible):
+        if character == "{":
+            pending.append(position + 1)
+        elif character == "}" and pending:
+            start = pending.pop()
+            if start in boxes and (best is None or start > best[0]):
+                best = start, position
+    return visible[best[0] : best[1]].strip() if best else None
 
 
 def normalise(text: str) -> str:

@@ -135,7 +135,8 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
         root = collect.data_root(kwargs.get("data_dir"))
         if root is not None:
             kwargs["data_dir"] = str(root)
-            kwargs["fingerprint"] = fingerprint(sources, root) if root.is_dir() else None
+            options = kwargs.get("options") or {}
+            kwargs["fingerprint"] = fingerprint(sources, root, options) if root.is_dir() else None
         kwargs["hash"] = kwargs.get("hash") or code_digest()
         kwargs["dataset_name"] = kwargs.get("dataset_name") or "climb"
         super().__init__(*args, **kwargs)
@@ -295,12 +296,19 @@ def _check_names(kwargs: Mapping[str, Any]) -> None:
             )
 
 
-def fingerprint(sources: tuple[str, ...], root: Path) -> str:
-    """Returns a digest of the raw files of a config: another one as soon as a file changes."""
+def fingerprint(
+    sources: tuple[str, ...], root: Path, options: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Returns a digest of what a config reads: another one as soon as one of its files changes."""
     trees = collect.locate([catalog.get(name) for name in sources], root)
     total = hashlib.sha256()
     for name, tree in sorted(trees.items()):
         total.update(f"{name} {tree.digest()}\n".encode())
+    for name in sources:
+        for option, value in sorted(dict(options.get(name) or {}).items()):
+            known = catalog.get(name).card.options.get(option)
+            if known is not None and known.is_file and value and Path(value).is_file():
+                total.update(Path(value).read_bytes())
     return total.hexdigest()[:32]
 
 

@@ -113,6 +113,7 @@ class Option:
     meaning: str
     choices: tuple[Any, ...] = ()
     kind: type = str
+    is_file: bool = False  # its content then counts for the cache, not its path alone
 
 
 @dataclass(frozen=True)

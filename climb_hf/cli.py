@@ -177,9 +177,8 @@ def _describe(row: dict[str, Any], names: Sequence[str]) -> None:
     for signal in row["series"]:
         seconds = signal.values.shape[1] / signal.rate_hz
         unit = ", ".join(dict.fromkeys(signal.units))
-        print(
-            f"  series {len(signal.channels)} channels, {seconds:g} s, {signal.rate_hz:g} Hz, {unit}"
-        )
+        shape = f"{len(signal.channels)} channels, {seconds:g} s, {signal.rate_hz:g} Hz"
+        print(f"  series {shape}, {unit}")
     if row["flags"]:
         print(f"  flags  {', '.join(row['flags'])}")
 

@@ -20,8 +20,8 @@ from climb_hf.check import check_option
 from climb_hf.errors import CorruptFileError, DataNotFoundError, OptionError, TooManyBadRecordsError
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree, walk
-from climb_hf.labels import labels_signature, unknown_codes
-from climb_hf.rows import Request, labels_of, question_of
+from climb_hf.labels import classify, unknown_codes
+from climb_hf.rows import Request, question_of
 from climb_hf.schema import Example, Fault
 from climb_hf.splits import SPLIT_RULES, Unit, assign, join_groups
 
@@ -256,7 +256,7 @@ def _place(
         Unit(
             id=record,
             group=groups[record],
-            stratum=labels_signature(labels_of(card, example, request)),
+            stratum=_stratum(card, example),
             official=official[record],
         )
         for record, example in examples.items()
@@ -267,6 +267,12 @@ def _place(
         Placed(card.name, examples[record], split, named.get(origin, origin))
         for record, (split, origin) in sorted(decided.items())
     ]
+
+
+def _stratum(card: SourceCard, example: Example) -> str:
+    """The classes of a record by the card's defaults, however the rows are to be shown."""
+    labels = classify(card, example.native, label_set=card.default_label_set)
+    return "+".join(labels.positive)
 
 
 def _from_csv(

@@ -33,7 +33,9 @@ OPTIONS = {
         True, "axis deviation counts as `hyp`, as in CLIMB; False: as `other`", kind=bool
     ),
     "split_csv": Option(
-        None, "file with columns file_name and split (CLIMB's `val` means test), for split_rule=csv"
+        None,
+        "file with columns file_name and split (CLIMB's `val` means test), for split_rule=csv",
+        is_file=True,
     ),
 }
 

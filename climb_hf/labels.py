@@ -187,8 +187,3 @@ def unknown_codes(card: SourceCard, examples: Iterable[Example]) -> Iterator[str
     tables = [code_table(name) for name in card.code_tables]
     for example in examples:
         yield from (c for c in example.native if not any(c in table for table in tables))
-
-
-def labels_signature(labels: Labels) -> str:
-    """Returns the set of positive classes as text: what a stratified split keeps in proportion."""
-    return "+".join(labels.positive)

@@ -129,9 +129,11 @@ def _split_at(position: float, fractions: Mapping[str, float]) -> str:
 
 
 def join_groups(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Joins groups that share a key: (record id, key) pairs give record id -> common group.
+    """Joins records that share a key: (record id, key) pairs give record id -> group.
 
-    A record that appears with two keys (its patient, its signal) ties both together.
+    A record that appears with two keys (its patient, its signal) ties both together. A group goes
+    by its first key in alphabetical order, so that a patient's group keeps its name whichever of
+    the patient's records are there.
     """
     parent: dict[str, str] = {}
 
@@ -141,15 +143,11 @@ def join_groups(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
             node = parent[node]
         return node
 
-    ids = []
+    key_of: dict[str, str] = {}
     for record, key in pairs:
-        ids.append(record)
-        first, second = sorted((root(f"id {record}"), root(f"key {key}")))
+        first, second = sorted((root(key), root(key_of.setdefault(record, key))))
         parent[second] = first
-    smallest: dict[str, str] = {}
-    for record in sorted(set(ids)):
-        smallest.setdefault(root(f"id {record}"), record)
-    return {record: smallest[root(f"id {record}")] for record in ids}
+    return {record: root(key) for record, key in key_of.items()}
 
 
 def leaks(units: Iterable[Unit], placed: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from climb_hf.errors import CorruptFileError
+from climb_hf.errors import CorruptFileError, OptionError
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,15 @@ class Signal:
     n_valid: int | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.values, dtype=dtype, copy=copy)
+        array = np.array(self.values, dtype=dtype, copy=copy).view(_SignalArray)
+        array.signal = self
+        return array
+
+
+class _SignalArray(np.ndarray):
+    """Values that remember their signal: `datasets` hands them to `encode` in its place."""
+
+    signal: Signal | None = None
 
 
 def decode(stored: Mapping[str, Any]) -> Signal:
@@ -72,6 +80,12 @@ def encode(value: Signal | Mapping[str, Any]) -> dict[str, Any]:
     """Returns the stored struct of a `Signal`, as float32; a stored struct passes unchanged."""
     if isinstance(value, Mapping):
         return dict(value)
+    value = getattr(value, "signal", value)
+    if not isinstance(value, Signal):
+        raise OptionError(
+            f"a series cannot be stored from {type(value).__name__}: rate and channels are not "
+            "known. Give a climb_hf.Signal or the stored struct."
+        )
     values = np.ascontiguousarray(value.values, dtype="<f4")
     return {
         "data": values.tobytes(),

@@ -16,8 +16,9 @@ from climb_hf.check import check_option
 from climb_hf.errors import OptionError
 
 if TYPE_CHECKING:
-    from climb_hf.trainers.scripting import ScriptArguments
     from datasets import Dataset
+
+    from climb_hf.trainers.scripting import ScriptArguments
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def load_questions(
         seed: of the draw.
 
     Raises:
-        OptionError: if there is no such split or no question in it, or `dataset_options` is no JSON object.
+        OptionError: if there is no such split, no question in it, or `dataset_options` is no JSON.
     """
     import climb_hf
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from climb_hf.check import nearest
+from climb_hf.errors import ClimbError, DataNotFoundError, OptionError
 from climb_hf.trainers.script_data import (
     draw_samples,
     filter_long,
@@ -21,9 +23,6 @@ from climb_hf.trainers.script_data import (
     with_completions,
     with_images,
 )
-
-from climb_hf.check import nearest
-from climb_hf.errors import ClimbError, DataNotFoundError, OptionError
 
 __all__ = [
     "ScriptArguments",

@@ -14,9 +14,10 @@ from typing import Any
 
 def make_parser() -> Any:
     """Returns the parser of the script: `ScriptArguments`, `DRPOConfig` and `trl.ModelConfig`."""
+    from trl import ModelConfig, TrlParser
+
     from climb_hf.trainers.drpo_config import DRPOConfig
     from climb_hf.trainers.scripting import ScriptArguments
-    from trl import ModelConfig, TrlParser
 
     return TrlParser((ScriptArguments, DRPOConfig, ModelConfig), prog="train_drpo")
 

@@ -13,8 +13,9 @@ from typing import Any
 
 def make_parser() -> Any:
     """Returns the parser: `ScriptArguments`, `trl.SFTConfig` and `trl.ModelConfig`."""
-    from climb_hf.trainers.scripting import ScriptArguments
     from trl import ModelConfig, SFTConfig, TrlParser
+
+    from climb_hf.trainers.scripting import ScriptArguments
 
     return TrlParser((ScriptArguments, SFTConfig, ModelConfig), prog="train_sft")
 
@@ -27,8 +28,9 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
         training_args: `trl.SFTConfig`; the loss is on the answers only.
         model_args: `trl.ModelConfig`.
     """
-    from climb_hf.trainers import scripting
     from trl import SFTTrainer
+
+    from climb_hf.trainers import scripting
 
     scripting.check_push(script_args, training_args)
     model, processor = scripting.load_model_and_processor(

@@ -58,7 +58,7 @@ class RawTree:
 
         A name with a folder in it is none of this tree's: it could lead out of it.
         """
-        if PurePosixPath(name).name != name:
+        if not name or PurePosixPath(name).name != name:
             return None
         candidate = str(PurePosixPath(path).with_name(name))
         return candidate if candidate in self._sizes else None

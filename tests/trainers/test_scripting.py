@@ -6,8 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from climb_hf.trainers import scripting
-from climb_hf.trainers.scripting import ScriptArguments
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Pil
 from trl import ModelConfig
@@ -15,6 +13,8 @@ from trl import ModelConfig
 from climb_hf.errors import ClimbError, DataNotFoundError, OptionError
 from climb_hf.hub import load_model, load_processor, rendered
 from climb_hf.models.tiny import save_tiny, tiny_vlm
+from climb_hf.trainers import scripting
+from climb_hf.trainers.scripting import ScriptArguments
 from climb_hf.views import Signal, encode
 
 TEXT = Value("string")
@@ -67,6 +67,7 @@ def test_a_recipe_by_name_and_a_flag_above_it(script, tmp_path):
 
 def test_every_run_recipe_has_known_keys_only():
     import yaml
+
     from climb_hf.trainers import train_drpo
 
     recipe = yaml.safe_load(scripting.recipe("qoq_med_7b_lora").read_text())

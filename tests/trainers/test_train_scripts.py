@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from climb_hf.trainers import script_data, train_drpo, train_sft
-from climb_hf.trainers.scripting import parse
 
 from climb_hf.hub import load_for_inference
 from climb_hf.models.tiny import save_tiny
+from climb_hf.trainers import script_data, train_drpo, train_sft
+from climb_hf.trainers.scripting import parse
 
 TRAINERS = Path(__file__).parents[2] / "trainers"
 ASK = """
@@ -48,6 +48,17 @@ def supervised(base, flags, tmp_path_factory):
     return out
 
 
+@pytest.fixture(autouse=True)
+def letters(tmp_path, monkeypatch):
+    """A reward that differs between random texts; the real ones are all 0 there."""
+    (tmp_path / "made_reward.py").write_text(
+        "def letters(completions, **kwargs):\n"
+        "    texts = [one[0]['content'] for one in completions]\n"
+        "    return [sum(c.islower() for c in text) / (len(text) + 1) for text in texts]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
 def ran_sft(flags):
     more = ["--use_peft", "--merge_adapter", "true", "--per_device_train_batch_size", "2"]
     train_sft.main(*parse(train_sft.make_parser(), [*flags, *more]))
@@ -55,7 +66,7 @@ def ran_sft(flags):
 
 def ran_drpo(flags):
     more = ["--use_peft", "--max_completion_length", "4", "--num_generations", "2"]
-    more += ["--per_device_train_batch_size", "4", "--seed", "0"]
+    more += ["--per_device_train_batch_size", "4", "--reward_funcs", "made_reward.letters"]
     train_drpo.main(*parse(train_drpo.make_parser(), [*more, *flags]))
 
 
@@ -113,6 +124,7 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_weights(base, flags, tmp_pat
     state = json.loads((halves / "checkpoint-2" / "trainer_state.json").read_text())
     assert [line["step"] for line in state["log_history"] if "reward" in line] == [1, 2]
     assert same(weights(through), weights(halves))
+    assert not same(weights(through), weights(base))
 
 
 def test_rows_with_and_without_images_train_in_both_scripts(base, flags, tmp_path, monkeypatch):
