@@ -166,10 +166,9 @@ def _launch(trainer: str, data_dir: str, model: Path, out: Path) -> None:
 
 
 def _evaluate(folder: Path, held_out: Any) -> list[dict[str, Any]]:
-    from climb_hf.trainers.scripting import fit_to, generate_answers
-
     from climb_hf.hub import load_for_inference
     from climb_hf.metrics.answers import evaluate_answers
+    from climb_hf.trainers.scripting import fit_to, generate_answers
 
     model, processor = load_for_inference(folder, device="cpu")
     rows = fit_to(processor, held_out)
@@ -179,9 +178,8 @@ def _evaluate(folder: Path, held_out: Any) -> list[dict[str, Any]]:
 
 def ask(folder: Path, data_dir: str) -> dict[str, str]:
     """Loads a checkpoint and lets it answer the first held-out question."""
-    from climb_hf.trainers.scripting import fit_to
-
     from climb_hf.hub import answer, load_for_inference
+    from climb_hf.trainers.scripting import fit_to
 
     model, processor = load_for_inference(folder, device="cpu")
     row = fit_to(processor, _questions(data_dir, HELD_OUT))[0]
@@ -227,7 +225,7 @@ def rise(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     test = stats.ttest_ind(last, first, equal_var=False)
     low, high = (float(value) for value in test.confidence_interval(0.95))
     spread = float(np.mean([line.get("reward_std", math.nan) for line in history]))
-    if not math.isfinite(low) or not math.isfinite(high):
+    if np.ptp(rewards) == 0 or not (math.isfinite(low) and math.isfinite(high)):
         verdict = "no: the rewards do not vary, so nothing could be learned from them"
     elif low > 0:
         verdict = "yes: the interval excludes zero"

@@ -7,11 +7,11 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from climb_hf.trainers.drpo_scaling import RULES, ScalingOptions
 from trl import GRPOConfig
 
 from climb_hf.check import check_option, check_type
 from climb_hf.errors import CheckpointError
+from climb_hf.trainers.drpo_scaling import RULES, ScalingOptions
 
 _PREFIX = "drpo_"
 

@@ -19,10 +19,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from climb_hf.trainers.drpo_config import DRPOConfig, check_save_steps, generate_every
-from climb_hf.trainers.drpo_rewards import guard_reward, reward_bounds
-from climb_hf.trainers.drpo_rows import WithoutEmptyImages, images_may_be_absent, repair_rows
-from climb_hf.trainers.drpo_scaling import DomainScaler
 from transformers import TrainerCallback
 from transformers.trainer_utils import has_length
 from trl import GRPOTrainer
@@ -30,6 +26,10 @@ from trl import __version__ as trl_version
 
 from climb_hf.check import nearest
 from climb_hf.errors import CheckpointError, DependencyError, OptionError
+from climb_hf.trainers.drpo_config import DRPOConfig, check_save_steps, generate_every
+from climb_hf.trainers.drpo_rewards import guard_reward, reward_bounds
+from climb_hf.trainers.drpo_rows import WithoutEmptyImages, images_may_be_absent, repair_rows
+from climb_hf.trainers.drpo_scaling import DomainScaler
 
 logger = logging.getLogger(__name__)
 

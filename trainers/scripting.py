@@ -52,6 +52,19 @@ TINY = "tiny"
 DEFAULT_REWARDS = ("answer_f1", "answer_format")
 # Parts of a model that see or hear; LoRA goes to the language model unless it is told otherwise.
 _SENSES = ("visual", "vision", "audio", "image", "time_series", "projector", "lm_head")
+_SHOWN_SETTINGS = (
+    "learning_rate",
+    "max_steps",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_generations",
+    "temperature",
+    "beta",
+    "domain_scaling",
+    "domain_column",
+    "seed",
+)
 
 
 @dataclass
@@ -279,7 +292,7 @@ def lora_config(model_args: Any, model: Any) -> Any:
     """
     from trl import get_peft_config
 
-    config = get_peft_config(model_args)
+    config: Any = get_peft_config(model_args)
     if config is not None:
         config.target_modules = _targets(model_args.lora_target_modules, model)
     return config
@@ -381,6 +394,8 @@ def finish(
     trainer: Any,
     args: ScriptArguments,
     model_args: Any,
+    *,
+    sources: Sequence[str],
     held_out: Any = None,
     max_new_tokens: int = 64,
 ) -> None:
@@ -390,16 +405,15 @@ def finish(
         trainer: that has trained.
         args: of the script.
         model_args: `trl.ModelConfig`.
+        sources: whose rows were trained on; the card names their licences.
         held_out: rows to answer for the card, where `score_answers` is on.
         max_new_tokens: of those answers.
     """
     folder = Path(trainer.args.output_dir)
     trainer.save_model(str(folder))
     if trainer.args.should_save:
-        facts = _card_facts(
-            trainer, args, model_args, _scores(trainer, args, held_out, max_new_tokens)
-        )
-        _use_card(trainer, facts)
+        scores = _scores(trainer, args, held_out, max_new_tokens)
+        _use_card(trainer, _card_facts(trainer, model_args, sources, scores))
         trainer.create_model_card()
         if args.merge_adapter and model_args.use_peft:
             _save_merged(folder)
@@ -435,21 +449,24 @@ def _scores(trainer: Any, args: ScriptArguments, held_out: Any, max_new_tokens: 
     return {f"Held-out rows ({args.eval_split})": evaluate_answers(texts, rows)}
 
 
-def _card_facts(trainer: Any, args: ScriptArguments, model_args: Any, metrics: Any) -> dict:
+def _card_facts(
+    trainer: Any, model_args: Any, sources: Sequence[str], metrics: Any
+) -> dict[str, Any]:
     """What the model card says of a run."""
     from climb_hf import catalog
 
-    cards = [catalog.get(name).card for name in catalog.check_config(args.dataset_name)]
-    shown = ("learning_rate", "max_steps", "num_train_epochs", "per_device_train_batch_size")
-    shown += ("gradient_accumulation_steps", "num_generations", "beta", "domain_scaling", "seed")
-    settings = {name: getattr(trainer.args, name) for name in shown if hasattr(trainer.args, name)}
+    settings = {name: getattr(trainer.args, name, None) for name in _SHOWN_SETTINGS}
+    settings = {name: value for name, value in settings.items() if value not in (None, -1)}
     if model_args.use_peft:
         settings |= {"lora_r": model_args.lora_r, "lora_alpha": model_args.lora_alpha}
     return {
         "name": trainer.hub_model_id or Path(trainer.args.output_dir).resolve().name,
         "base_model": model_args.model_name_or_path,
         "trainer": type(trainer).__name__,
-        "data": [{"name": c.title, "licence": c.licence.name, "url": c.homepage} for c in cards],
+        "data": [
+            {"name": card.title, "licence": card.licence.name, "url": card.homepage}
+            for card in (catalog.get(name).card for name in sources)
+        ],
         "metrics": metrics,
         "settings": settings,
         "adapter": model_args.use_peft,

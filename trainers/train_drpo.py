@@ -58,7 +58,12 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
     )
     trainer.train(resume_from_checkpoint=resume)
     scripting.finish(
-        trainer, script_args, model_args, held_out, training_args.max_completion_length
+        trainer,
+        script_args,
+        model_args,
+        sources=sorted(set(train["source"])),
+        held_out=held_out,
+        max_new_tokens=training_args.max_completion_length,
     )
 
 

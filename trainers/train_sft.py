@@ -57,7 +57,8 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
         peft_config=scripting.lora_config(model_args, model),
     )
     trainer.train(resume_from_checkpoint=scripting.resume_from(training_args))
-    scripting.finish(trainer, script_args, model_args, held_out)
+    sources = sorted(set(train["source"]))
+    scripting.finish(trainer, script_args, model_args, sources=sources, held_out=held_out)
 
 
 if __name__ == "__main__":

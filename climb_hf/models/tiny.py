@@ -171,7 +171,7 @@ def _tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:
         show_progress=False,
     )
     learnt = json.loads(trainer.to_str())["model"]
-    merges = [tuple(pair) if isinstance(pair, list) else pair for pair in learnt["merges"]]
+    merges: Any = [tuple(pair) if isinstance(pair, list) else pair for pair in learnt["merges"]]
     return Qwen2Tokenizer(
         vocab=learnt["vocab"],
         merges=merges,
@@ -223,7 +223,7 @@ def _config(tokenizer: Qwen2Tokenizer, hidden_size: int, n_layers: int) -> Qwen2
         "window_size": 4 * PATCH_PX,
         "fullatt_block_indexes": [1],
     }
-    token_id = tokenizer.convert_tokens_to_ids
+    token_id = tokenizer.get_vocab().__getitem__
     return Qwen2_5_VLConfig(
         text_config=text,
         vision_config=vision,

@@ -165,9 +165,7 @@ def test_a_damaged_record_stops_the_load_when_asked(georgia, harm, said):
 
 def test_a_stream_skips_the_damaged_and_keeps_the_good(georgia, caplog):
     measure_pressure(georgia)  # seen only when the samples are read
-    found = climb_hf.load_dataset(
-        "climb", "georgia", data_dir=str(georgia.root), streaming=True
-    )
+    found = climb_hf.load_dataset("climb", "georgia", data_dir=str(georgia.root), streaming=True)
     rows = {row["id"].split("/")[1] for part in found.values() for row in part}
     assert rows == georgia.good - {"E00002"}
     assert "E00002" in caplog.text
@@ -316,9 +314,7 @@ def test_codes_are_never_run_as_code(tree, tmp_path):
     ptb_xl = tree("ptb_xl")
     text = ptb_xl.file("ptbxl_database.csv").read_text()
     harm = f"__import__('pathlib').Path('{tmp_path}/ran').touch()"
-    ptb_xl.file("ptbxl_database.csv").write_text(
-        text.replace("{'ASMI': 100.0, 'SR': 0.0}", harm)
-    )
+    ptb_xl.file("ptbxl_database.csv").write_text(text.replace("{'ASMI': 100.0, 'SR': 0.0}", harm))
     ptb_xl.load()
     assert not (tmp_path / "ran").exists()
 
@@ -329,9 +325,7 @@ def test_a_file_name_in_the_table_never_leaves_the_folder(tree):
     outside.mkdir()
     for file in ptb_xl.root.rglob("00004_hr.*"):
         shutil.move(file, outside / file.name)
-    ptb_xl.edit(
-        "ptbxl_database.csv", "records500/00000/00004_hr", "../../../outside/00004_hr"
-    )
+    ptb_xl.edit("ptbxl_database.csv", "records500/00000/00004_hr", "../../../outside/00004_hr")
     rows, report = ptb_xl.load()
     assert "00004" not in rows
     assert reason(report, "00004")[0] in ("missing", "damaged")
@@ -440,7 +434,7 @@ def test_this_many_damaged_records_fail(good, damaged):
 
 
 def test_the_error_shows_the_first_three():
-    with pytest.raises(TooManyBadRecordsError, match="d0: cut; d1: cut; d2: cut$"):
+    with pytest.raises(TooManyBadRecordsError, match=r"d0: cut; d1: cut; d2: cut$"):
         report(0, 5).judge(0.05)
 
 

@@ -532,6 +532,18 @@ def test_the_challenge_copy_of_ptb_xl_has_unknown_patients(challenge_copy):
         assert row["split_origin"] == "derived"
 
 
+def test_a_row_whose_files_are_only_in_the_challenge_copy_has_their_signal(
+    ecg_tree, load_fake, tmp_path
+):
+    copy = load_fake("ptb_xl").make_challenge_copy(tmp_path)
+    shutil.copytree(ecg_tree.root / "ptb_xl" / "ptb-xl", tmp_path / "ptb-xl")
+    for file in (tmp_path / "ptb-xl").rglob("00002_*"):
+        file.unlink()
+    row = Loaded(tmp_path, "ptb_xl", length="raw").rows["00002"]
+    assert digest(row["series"][0].values) == copy["records"]["HR00002"]["signal_sha1"]
+    assert row["patient_id"] == "15002"
+
+
 # --- questions -------------------------------------------------------------------------------
 
 

@@ -153,7 +153,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 12002
 def test_a_header_that_is_an_lfs_pointer_says_so(tmp_path):
     path = tmp_path / "X.hea"
     path.write_text(POINTER)
-    with pytest.raises(CorruptFileError, match="git-lfs pointer.*git lfs pull"):
+    with pytest.raises(CorruptFileError, match=r"git-lfs pointer.*git lfs pull"):
         read_header(path)
 
 

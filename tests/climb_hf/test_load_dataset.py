@@ -55,9 +55,7 @@ def test_a_stream_has_the_features_and_rows_of_the_table(georgia, root):
 
 
 def test_a_stream_takes_a_split(georgia, root):
-    found = datasets.load_dataset(
-        "climb", "georgia", data_dir=root, streaming=True, split="test"
-    )
+    found = datasets.load_dataset("climb", "georgia", data_dir=root, streaming=True, split="test")
     assert ids(found) == ids(georgia["test"])
 
 
@@ -73,9 +71,7 @@ def test_two_splits_can_be_joined(georgia, root):
 
 
 def test_undecoded_series_are_what_is_stored(georgia, root):
-    found = datasets.load_dataset(
-        "climb", "georgia", data_dir=root, decode=False, split="train"
-    )
+    found = datasets.load_dataset("climb", "georgia", data_dir=root, decode=False, split="train")
     stored = found[0]["series"][0]
     assert (stored["dtype"], stored["shape"], len(stored["data"])) == ("<i2", [12, 5000], 120_000)
     assert found.data.table.equals(georgia["train"].data.table)
@@ -139,7 +135,7 @@ def test_data_dir_goes_before_the_variable(root, georgia, monkeypatch, tmp_path)
 
 def test_no_root_at_all_says_what_to_do(monkeypatch):
     monkeypatch.delenv("CLIMB_DATA_DIR", raising=False)
-    with pytest.raises(DataNotFoundError, match="data_dir=.*CLIMB_DATA_DIR.*physionet"):
+    with pytest.raises(DataNotFoundError, match=r"data_dir=.*CLIMB_DATA_DIR.*physionet"):
         datasets.load_dataset("climb", "georgia")
 
 

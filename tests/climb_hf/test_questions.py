@@ -61,9 +61,7 @@ PRIORITY = ("mi", "afib", "cd", "hyp", "sttc", "other", "normal")
 @pytest.mark.parametrize("first", range(7), ids=PRIORITY)
 def test_a_choice_goes_by_clinical_priority(first):
     asked = ask(CARD, labelled(*PRIORITY[first:]), "choice")
-    assert split_gold(asked.answer, asked.options) == (
-        CLIMB7.texts[NAMES.index(PRIORITY[first])],
-    )
+    assert split_gold(asked.answer, asked.options) == (CLIMB7.texts[NAMES.index(PRIORITY[first])],)
 
 
 def test_no_positive_class_is_no_question():

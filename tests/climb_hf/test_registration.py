@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 pytest.importorskip("wfdb")
-COUNT = 'print(json.dumps({name: len(part) for name, part in found.items()}))\n'
+COUNT = "print(json.dumps({name: len(part) for name, part in found.items()}))\n"
 CALL = 'found = load_dataset("climb", "georgia", data_dir=sys.argv[1])\n' + COUNT
 HEAD = "import json, sys\n"
 

@@ -49,7 +49,7 @@ def test_a_name_never_leads_out_of_its_folder(root, name):
 
 
 def test_an_absent_folder_is_named_with_what_to_do(tmp_path):
-    with pytest.raises(DataNotFoundError, match="no folder at .*nowhere.*CLIMB_DATA_DIR"):
+    with pytest.raises(DataNotFoundError, match=r"no folder at .*nowhere.*CLIMB_DATA_DIR"):
         walk(tmp_path / "nowhere")
 
 

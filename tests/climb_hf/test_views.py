@@ -175,12 +175,16 @@ def test_a_batch_is_a_list_of_lists(viewed):
     assert [len(row) for row in found] == [1, 0]
 
 
+def there_and_back(value):
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 (our own bytes)
+
+
 def test_a_viewed_dataset_pickles(viewed):
-    assert same(pickle.loads(pickle.dumps(viewed))[0]["series"][0].values)
+    assert same(there_and_back(viewed)[0]["series"][0].values)
 
 
 def test_a_signal_pickles():
-    assert same(pickle.loads(pickle.dumps(decode(struct(CODES)))).values)
+    assert same(there_and_back(decode(struct(CODES))).values)
 
 
 def test_a_stream_can_be_viewed(plain):

@@ -121,10 +121,10 @@ def make_trainer(make_config, make_dataset):
         config=None,
         **options,
     ):
-        from climb_hf.trainers import DRPOTrainer
         from peft import LoraConfig
 
         from climb_hf.models.tiny import tiny_vlm
+        from climb_hf.trainers import DRPOTrainer
 
         model, processor = tiny_vlm()
         return (trainer_class or DRPOTrainer)(

@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 import pytest
-from climb_hf.trainers import answer_f1, answer_format, check_reward, reward_by_name
-from climb_hf.trainers.drpo_rewards import DEFAULT_WEIGHTS, REWARDS, guard_reward, reward_bounds
 
 from climb_hf.errors import OptionError, RewardError
+from climb_hf.trainers import answer_f1, answer_format, check_reward, reward_by_name
+from climb_hf.trainers.drpo_rewards import DEFAULT_WEIGHTS, REWARDS, guard_reward, reward_bounds
 
 OPTIONS = ["normal", "infarction", "block"]
 

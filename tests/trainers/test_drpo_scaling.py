@@ -7,6 +7,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from climb_hf.errors import CheckpointError, OptionError
 from climb_hf.trainers.drpo_scaling import (
     RULES,
     DomainScaler,
@@ -18,10 +22,6 @@ from climb_hf.trainers.drpo_scaling import (
     spread,
     unit_weights,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from climb_hf.errors import CheckpointError, OptionError
 
 
 def seen(vectors, domains, **options):

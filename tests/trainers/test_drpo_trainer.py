@@ -7,6 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
+
+from climb_hf.errors import CheckpointError, DependencyError, OptionError, RewardError
 from climb_hf.trainers import DRPOConfig, DRPOTrainer
 from climb_hf.trainers.drpo_config import check_save_steps
 from climb_hf.trainers.drpo_trainer import (
@@ -15,8 +17,6 @@ from climb_hf.trainers.drpo_trainer import (
     rescale,
     unit_rewards,
 )
-
-from climb_hf.errors import CheckpointError, DependencyError, OptionError, RewardError
 
 NAN = math.nan
 

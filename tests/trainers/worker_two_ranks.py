@@ -7,12 +7,12 @@ import json
 import sys
 from pathlib import Path
 
-from climb_hf.trainers import DRPOConfig, DRPOTrainer
 from conftest import letters, question  # this file's folder is on the path of a script
 from datasets import Dataset
 from peft import LoraConfig
 
 from climb_hf.models.tiny import tiny_vlm
+from climb_hf.trainers import DRPOConfig, DRPOTrainer
 
 
 def main(folder: Path, resume: str | None) -> None:
