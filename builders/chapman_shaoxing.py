@@ -6,18 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from climb_hf.card import (
-    CC_BY_4_0,
-    Access,
-    Layout,
-    Modality,
-    Option,
-    Proof,
-    Remote,
-    SourceCard,
-    SplitRule,
-)
-from climb_hf.ecg import LEADS, OPTIONS, challenge_records
+from climb_hf.card import CC_BY_4_0, Access, Layout, Option, Proof, Remote, SourceCard, SplitRule
+from climb_hf.ecg import OPTIONS, SNOMED, TWELVE_LEADS, challenge_records
 from climb_hf.io.header import Header
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
@@ -27,7 +17,6 @@ CARD = SourceCard(
     name="chapman_shaoxing",
     title="Chapman-Shaoxing and Ningbo 12-lead ECG database",
     summary="10 s 12-lead ECGs of two hospitals, rhythms and conditions as SNOMED CT codes",
-    modality=Modality.ECG,
     licence=CC_BY_4_0,
     access=Access.OPEN,
     homepage="https://physionet.org/content/ecg-arrhythmia/1.0.0/",
@@ -49,19 +38,8 @@ CARD = SourceCard(
             example="WFDBRecords/01/010/JS00001.hea",
         ),
     ),
-    label_sets={
-        "climb7": ("climb7",),
-        "climb7_upstream": ("climb7",),
-        "native": ("snomed_ecg",),
-    },
-    code_tables=("snomed_ecg",),
     split=SplitRule(fractions={"train": 0.8, "test": 0.2}),
     n_records=45_152,
-    channels=LEADS,
-    rate_hz=500.0,
-    unit="mV",
-    duration_s=10.0,
-    question="ecg",
     options={
         **OPTIONS,
         "subset": Option("all", "which hospital's records", ("all", "chapman", "ningbo")),
@@ -72,6 +50,8 @@ CARD = SourceCard(
         "one record per patient in the Chapman part; Ningbo has no patient ids",
         "ids have gaps below JS10646",
     ),
+    **TWELVE_LEADS,
+    **SNOMED,
 )
 LAST_CHAPMAN = 10_646
 

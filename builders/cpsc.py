@@ -7,19 +7,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from climb_hf.card import (
-    CC_BY_4_0,
-    Access,
-    Layout,
-    Modality,
-    Option,
-    Proof,
-    Remote,
-    SourceCard,
-    SplitRule,
-)
-from climb_hf.ecg import LEADS, OPTIONS, challenge_records
+from climb_hf.card import CC_BY_4_0, Access, Layout, Option, Proof, Remote, SourceCard, SplitRule
+from climb_hf.ecg import OPTIONS, SNOMED, TWELVE_LEADS, challenge_records
+from climb_hf.errors import CorruptFileError
 from climb_hf.io.header import Header
+from climb_hf.io.signal import load
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
@@ -29,7 +21,6 @@ CARD = SourceCard(
     name="cpsc",
     title="China Physiological Signal Challenge 2018 and CPSC-Extra",
     summary="12-lead hospital ECGs of 6 to 144 s; nine classes (CPSC) or SNOMED CT codes (Extra)",
-    modality=Modality.ECG,
     licence=CC_BY_4_0,
     access=Access.OPEN,
     homepage="https://physionet.org/content/challenge-2021/1.0.3/",
@@ -56,19 +47,8 @@ CARD = SourceCard(
             example="TrainingSet1/A0001.mat",
         ),
     ),
-    label_sets={
-        "climb7": ("climb7",),
-        "climb7_upstream": ("climb7",),
-        "native": ("snomed_ecg",),
-    },
-    code_tables=("snomed_ecg",),
     split=SplitRule(fractions={"train": 0.8, "test": 0.2}),
     n_records=10_330,
-    channels=LEADS,
-    rate_hz=500.0,
-    unit="mV",
-    duration_s=10.0,
-    question="ecg",
     options={
         **OPTIONS,
         "windows": Option("first", "`all`: every whole 10 s window", ("first", "all")),
@@ -79,6 +59,8 @@ CARD = SourceCard(
         "the 2018 test set is hidden: there is no official split",
         "patients are unknown: splits may leak",
     ),
+    **TWELVE_LEADS,
+    **SNOMED,
 )
 # In the order of the codes 1 to 9 of REFERENCE.csv; early headers write the acronyms.
 NINE = {
@@ -112,7 +94,11 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
             yield from _windows(found, lengths[found.record])
         else:
             yield found
-    yield from _structs(tree, seen)
+    for found in _structs(tree, seen):
+        if isinstance(found, Example) and options["windows"] == "all":
+            yield from _struct_windows(found)
+        else:
+            yield found
 
 
 def _windows(example: Example, duration_s: float) -> Iterator[Example]:
@@ -121,6 +107,17 @@ def _windows(example: Example, duration_s: float) -> Iterator[Example]:
         cut = replace(example.series[0], start_s=index * WINDOW_S, stop_s=(index + 1) * WINDOW_S)
         record = f"{example.record}/{index}"
         yield replace(example, record=record, recording=example.record, series=(cut,))
+
+
+def _struct_windows(example: Example) -> Iterator[Example | Fault]:
+    """A struct's length stands inside it alone, so this opens it."""
+    file = example.series[0]
+    try:
+        series = load(file)
+    except CorruptFileError as error:
+        yield Fault(example.record, "damaged", str(error), str(file.path))
+        return
+    yield from _windows(example, series.n_valid / series.rate_hz)
 
 
 def _structs(tree: RawTree, seen: set[str]) -> Iterator[Example | Fault]:

@@ -6,17 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from climb_hf.card import (
-    CC_BY_4_0,
-    Access,
-    Layout,
-    Modality,
-    Proof,
-    Remote,
-    SourceCard,
-    SplitRule,
-)
-from climb_hf.ecg import LEADS, OPTIONS, challenge_records, early_gain
+from climb_hf.card import CC_BY_4_0, Access, Layout, Proof, Remote, SourceCard, SplitRule
+from climb_hf.ecg import OPTIONS, SNOMED, TWELVE_LEADS, challenge_records, early_gain
 from climb_hf.io.header import Header
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
@@ -26,7 +17,6 @@ CARD = SourceCard(
     name="georgia",
     title="Georgia 12-lead ECG Challenge (G12EC) Database",
     summary="12-lead ECGs of 5 to 10 s from the Southeastern United States, SNOMED CT codes",
-    modality=Modality.ECG,
     licence=CC_BY_4_0,
     access=Access.OPEN,
     homepage="https://physionet.org/content/challenge-2021/1.0.3/",
@@ -41,19 +31,8 @@ CARD = SourceCard(
             example="training/georgia/g1/E00001.hea",
         ),
     ),
-    label_sets={
-        "climb7": ("climb7",),
-        "climb7_upstream": ("climb7",),
-        "native": ("snomed_ecg",),
-    },
-    code_tables=("snomed_ecg",),
     split=SplitRule(fractions={"train": 0.8, "test": 0.2}),
     n_records=10_344,
-    channels=LEADS,
-    rate_hz=500.0,
-    unit="mV",
-    duration_s=10.0,
-    question="ecg",
     options=OPTIONS,
     proof=Proof.REAL_FILES,
     quirks=(
@@ -61,6 +40,8 @@ CARD = SourceCard(
         "patients have several recordings and no id: splits may leak",
         "some signals are stored twice under two names; equal ones stay in one split",
     ),
+    **TWELVE_LEADS,
+    **SNOMED,
 )
 # Corrected in the release of August 2020; the signal files are the same.
 WRONG_GAIN, RIGHT_GAIN = 4880.0, 1000.0

@@ -7,17 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from climb_hf.card import (
-    CC_BY_4_0,
-    Access,
-    Layout,
-    Modality,
-    Proof,
-    Remote,
-    SourceCard,
-    SplitRule,
-)
-from climb_hf.ecg import LEADS, OPTIONS, age_fields, challenge_records, early_gain
+from climb_hf.card import CC_BY_4_0, Access, Layout, Proof, Remote, SourceCard, SplitRule
+from climb_hf.ecg import OPTIONS, TWELVE_LEADS, age_fields, challenge_records, early_gain
 from climb_hf.io.header import Header
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
@@ -28,7 +19,6 @@ CARD = SourceCard(
     name="ptb_xl",
     title="PTB-XL, a large publicly available electrocardiography dataset",
     summary="10 s clinical 12-lead ECGs with up to 71 SCP-ECG statements and ten official folds",
-    modality=Modality.ECG,
     licence=CC_BY_4_0,
     access=Access.OPEN,
     homepage="https://physionet.org/content/ptb-xl/1.0.3/",
@@ -66,11 +56,6 @@ CARD = SourceCard(
     ),
     n_records=21_799,
     n_patients=18_869,
-    channels=LEADS,
-    rate_hz=500.0,
-    unit="mV",
-    duration_s=10.0,
-    question="ecg",
     options=OPTIONS,
     proof=Proof.REAL_FILES,
     quirks=(
@@ -78,6 +63,7 @@ CARD = SourceCard(
         "the Challenge copy has no patient ids and no folds: its split is derived",
         "ages above 89 are released as 300",
     ),
+    **TWELVE_LEADS,
 )
 KEPT = ("height", "weight", "device", "heart_axis", "strat_fold", "validated_by_human")
 # Header sets of the Challenge copy from before August 2020; the signal files are the same.
@@ -127,7 +113,14 @@ def _example(
         site=row.get("site") or None,
         text=row.get("report") or None,
         meta={**{k: row[k] for k in KEPT if row.get(k)}, "scp_codes": codes, **unparsed},
-        series=(SeriesFile(path=tree.path(header), reader="wfdb"),),
+        series=(
+            SeriesFile(
+                path=tree.path(header),
+                reader="wfdb",
+                # Whatever the header of a Challenge copy says: early ones state WRONG_GAIN.
+                gain=RIGHT_GAIN if PurePosixPath(header).name.startswith("HR") else None,
+            ),
+        ),
         **age_fields(row["age"]),
     )
 

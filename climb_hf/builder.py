@@ -34,6 +34,9 @@ from climb_hf.views import Series
 logger = logging.getLogger(__name__)
 REPORT_FILE = "climb_report.json"
 _FAULT_FILES = "climb_faults-*.jsonl"
+# Folder in the cache of `datasets`. Not "climb": plain `datasets`, offline and without our import,
+# would look for that name there and serve whatever it found.
+CACHE_NAME = "climb_hf"
 ON_ERROR = ("skip", "raise")
 _told: set[str] = set()
 _NOT_OPTIONS = ("name", "version", "description", "data_files", "sources", "fingerprint")
@@ -138,7 +141,7 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
             options = kwargs.get("options") or {}
             kwargs["fingerprint"] = fingerprint(sources, root, options) if root.is_dir() else None
         kwargs["hash"] = kwargs.get("hash") or code_digest()
-        kwargs["dataset_name"] = kwargs.get("dataset_name") or "climb"
+        kwargs["dataset_name"] = kwargs.get("dataset_name") or CACHE_NAME
         super().__init__(*args, **kwargs)
 
     def _info(self) -> datasets.DatasetInfo:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from climb_hf.card import Option
+from climb_hf.card import Modality, Option
 from climb_hf.errors import ClimbError, CorruptFileError
 from climb_hf.io.header import Header, check_signal_file, read_header
 from climb_hf.io.signal import STANDARD_LEADS
@@ -20,6 +20,24 @@ LEADS = STANDARD_LEADS
 AGE_CAP_YEARS = 90.0
 _CAPPED_AGES = (92.0, 300.0)
 
+# What the cards of 12-lead sources state alike; `SourceCard(..., **TWELVE_LEADS)`.
+TWELVE_LEADS: dict[str, Any] = {
+    "modality": Modality.ECG,
+    "channels": LEADS,
+    "rate_hz": 500.0,
+    "unit": "mV",
+    "duration_s": 10.0,
+    "question": "ecg",
+}
+# What the cards of sources with SNOMED CT codes state alike.
+SNOMED: dict[str, Any] = {
+    "label_sets": {
+        "climb7": ("climb7",),
+        "climb7_upstream": ("climb7",),
+        "native": ("snomed_ecg",),
+    },
+    "code_tables": ("snomed_ecg",),
+}
 OPTIONS = {
     "question": Option(
         "set",

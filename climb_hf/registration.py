@@ -81,9 +81,11 @@ def _wrap(load: ModuleType) -> None:
     @functools.wraps(original)
     def dataset_module_factory(path: Any, *args: Any, **kwargs: Any) -> Any:
         if path == NAME:
-            from climb_hf.builder import code_digest
+            from climb_hf.builder import CACHE_NAME, code_digest
 
-            return load.DatasetModule("climb_hf.builder", code_digest(), {"dataset_name": NAME})
+            return load.DatasetModule(
+                "climb_hf.builder", code_digest(), {"dataset_name": CACHE_NAME}
+            )
         return original(path, *args, **kwargs)
 
     dataset_module_factory.climb_hf_original = original  # type: ignore[attr-defined]

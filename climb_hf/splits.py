@@ -88,7 +88,8 @@ def _by_stratum(
 ) -> dict[str, str]:
     """Systematic sampling along the strata, each in hash order.
 
-    Every stratum and the whole get each split's share to within one group.
+    Every stratum and the whole get each split's share to within one group (validation, drawn
+    from what test leaves, to within one and its share of one).
     """
 
     def rank(group: str) -> tuple[float, str, float, str]:
