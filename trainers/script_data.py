@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_HASH_END = 2**64
+
 
 def load_questions(
     args: ScriptArguments, split: str, *, max_samples: int | None = None, seed: int = 0
@@ -91,9 +93,14 @@ def draw_samples(dataset: Dataset, n: int | None, seed: int = 0) -> Dataset:
         return dataset
     if n < 1:
         raise OptionError(f"{n} rows were asked for; at least 1 is needed.")
-    keys = [hashlib.sha256(f"{seed}:{one}".encode()).digest() for one in dataset["id"]]
+    keys = [_hash(one, seed) for one in dataset["id"]]
     drawn = sorted(range(len(keys)), key=keys.__getitem__)[:n]
     return dataset.select(sorted(drawn))
+
+
+def _hash(text: str, seed: int) -> int:
+    """A number from 0 to `_HASH_END` - 1 that is the same on every machine."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{text}".encode()).digest()[:8])
 
 
 def with_images(dataset: Dataset, *, width_px: int = 1000, num_proc: int | None = None) -> Dataset:
@@ -140,25 +147,40 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def with_completions(dataset: Dataset) -> Dataset:
+def with_completions(dataset: Dataset, *, boxed_share: float = 1.0, seed: int = 0) -> Dataset:
     r"""Returns what TRL's supervised trainer takes: `prompt`, `completion` and `images`.
 
     The completion is the assistant's message `\boxed{<answer>}`. Rows without an answer are left
     out, and said so.
+
+    Args:
+        dataset: rows of the question view.
+        boxed_share: about this share of the answers, drawn by a hash of id and seed, are in a box;
+            the others are bare.
+        seed: of the draw.
+
+    Raises:
+        OptionError: if `boxed_share` is not in [0, 1].
     """
     from datasets import List, Value
 
+    if not 0 <= boxed_share <= 1:
+        raise OptionError(f"boxed_share={boxed_share!r} should lie between 0 and 1.")
     answers = dataset["answer"]
     answered = [index for index, one in enumerate(answers) if one is not None]
     if len(answered) < len(dataset):
         logger.warning("%d rows have no answer and are left out", len(dataset) - len(answered))
         dataset = dataset.select(answered)
     kept = [name for name in ("prompt", "images") if name in dataset.column_names]
-    boxed = ["\\boxed{" + answers[index] + "}" for index in answered]
+    in_box = [_hash(one, seed) < boxed_share * _HASH_END for one in dataset["id"]]
+    texts = [
+        "\\boxed{" + answers[index] + "}" if box else answers[index]
+        for index, box in zip(answered, in_box, strict=True)
+    ]
     # add_column leaves the images as they lie; a map would decode and encode every one of them.
     return dataset.select_columns(kept).add_column(
         "completion",
-        [[{"role": "assistant", "content": text}] for text in boxed],
+        [[{"role": "assistant", "content": text}] for text in texts],
         feature=List({"role": Value("string"), "content": Value("string")}),
     )
 

@@ -118,6 +118,13 @@ class ScriptArguments:
     num_proc: int | None = field(
         default=None, metadata={"help": "Processes that read and draw recordings."}
     )
+    boxed_share: float = field(
+        default=1.0,
+        metadata={
+            "help": "train_sft: share of the answers that are taught in a box. Below 1 the model "
+            "learns the box by halves, and DRPO the rest: for demonstrations."
+        },
+    )
     reward_funcs: list[str] = field(
         default_factory=lambda: list(DEFAULT_REWARDS),
         metadata={"help": "DRPO: rewards of climb_hf by name, or package.module.function."},

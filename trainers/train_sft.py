@@ -43,7 +43,11 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
     training_args.max_length = None
 
     def prepared(rows: Any) -> Any:
-        rows = scripting.with_completions(scripting.fit_to(processor, rows))
+        rows = scripting.with_completions(
+            scripting.fit_to(processor, rows),
+            boxed_share=script_args.boxed_share,
+            seed=training_args.seed,
+        )
         return scripting.filter_long(rows, processor, limit)
 
     if model_args.use_peft:

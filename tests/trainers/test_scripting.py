@@ -183,6 +183,20 @@ def test_completions_hold_the_boxed_answer(caplog):
     assert "1 rows have no answer" in caplog.text
 
 
+def test_a_share_of_the_answers_can_be_bare_whatever_the_order_of_rows():
+    rows = qa_rows([0] * 400)
+    made = scripting.with_completions(rows, boxed_share=0.3, seed=1)
+    texts = [one[0]["content"] for one in made["completion"]]
+    assert set(texts) == {"yes", "\\boxed{yes}"}
+    # 400 draws of 0.3: the standard deviation of the share is 0.023
+    assert texts.count("\\boxed{yes}") / 400 == pytest.approx(0.3, abs=0.08)
+    turned = rows.select(range(399, -1, -1))
+    again = scripting.with_completions(turned, boxed_share=0.3, seed=1)
+    assert [one[0]["content"] for one in again["completion"]] == texts[::-1]
+    with pytest.raises(OptionError, match=r"boxed_share=1.5"):
+        scripting.with_completions(rows, boxed_share=1.5)
+
+
 def test_a_text_model_loses_images_and_says_so(pair, caplog):
     rows = qa_rows([1, 0, 2])
     assert scripting.fit_to(pair[1], rows) is rows
