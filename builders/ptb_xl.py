@@ -66,7 +66,7 @@ CARD = SourceCard(
     **TWELVE_LEADS,
 )
 KEPT = ("height", "weight", "device", "heart_axis", "strat_fold", "validated_by_human")
-# Header sets of the Challenge copy from before August 2020; the signal files are the same.
+# The Challenge copy's headers from before August 2020; the signal files are the same.
 WRONG_GAIN, RIGHT_GAIN = 200.0, 1000.0
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr")
 
@@ -102,6 +102,7 @@ def _example(
         lacking = "header" if header is None else "signal file"
         return Fault(record, "damaged", f"its {lacking} is not there", header or signal or table)
     fold = int(row["strat_fold"])
+    gain = RIGHT_GAIN if PurePosixPath(header).name.startswith("HR") else None
     codes, unparsed = _statements(row["scp_codes"])
     axis = row.get("heart_axis") if codes else ""  # an axis alone is no annotation
     return Example(
@@ -113,14 +114,7 @@ def _example(
         site=row.get("site") or None,
         text=row.get("report") or None,
         meta={**{k: row[k] for k in KEPT if row.get(k)}, "scp_codes": codes, **unparsed},
-        series=(
-            SeriesFile(
-                path=tree.path(header),
-                reader="wfdb",
-                # Whatever the header of a Challenge copy says: early ones state WRONG_GAIN.
-                gain=RIGHT_GAIN if PurePosixPath(header).name.startswith("HR") else None,
-            ),
-        ),
+        series=(SeriesFile(tree.path(header), "wfdb", gain=gain),),
         **age_fields(row["age"]),
     )
 

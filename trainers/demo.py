@@ -33,8 +33,8 @@ ANSWER_TOKENS = 32
 SHEET_WIDTH_PX = 224
 STAGES = ("start", "supervised", "drpo")
 NOTE = (
-    "The supervised start boxes three answers in ten on purpose (recipe tiny_cpu_sft), so that DRPO "
-    "has something to teach: the rise shows that the loop learns, not that a tiny model reads ECGs."
+    "The supervised start boxes three answers in ten on purpose (recipe tiny_cpu_sft), for DRPO to "
+    "teach the rest: the rise shows that the loop learns, not that a tiny model reads ECGs."
 )
 
 
