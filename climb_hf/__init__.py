@@ -14,7 +14,7 @@ from climb_hf._version import __version__
 if TYPE_CHECKING:
     from climb_hf.loading import load_dataset, load_report
     from climb_hf.render import ecg_sheet
-    from climb_hf.views import Series, Signal
+    from climb_hf.views import Series, Signal, range_scaled
 
 _LAZY = {
     "load_dataset": "climb_hf.loading",
@@ -22,8 +22,17 @@ _LAZY = {
     "Series": "climb_hf.views",
     "Signal": "climb_hf.views",
     "ecg_sheet": "climb_hf.render",
+    "range_scaled": "climb_hf.views",
 }
-__all__ = ["Series", "Signal", "__version__", "ecg_sheet", "load_dataset", "load_report"]
+__all__ = [
+    "Series",
+    "Signal",
+    "__version__",
+    "ecg_sheet",
+    "load_dataset",
+    "load_report",
+    "range_scaled",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -84,7 +84,7 @@ def get(name: str) -> Source:
 def configs() -> Mapping[str, tuple[str, ...]]:
     """Returns config name -> names of its sources: each source, each modality, and `all`."""
     known = sources()
-    made = {name: (name,) for name in known}
+    made: dict[str, tuple[str, ...]] = {name: (name,) for name in known}
     for modality in Modality:
         members = tuple(name for name, s in known.items() if s.card.modality is modality)
         if members:

@@ -134,9 +134,11 @@ def classify(
     """
     check_option(f"label_set of source {card.name!r}", label_set, tuple(card.label_sets))
     table = next((t for t in card.code_tables if any(c in code_table(t) for c in native)), None)
-    rows = code_table(table) if table else {}
-    if not rows or not _offers(rows, label_set, card.name):
-        return Labels(None, unknown=() if rows else tuple(native))
+    if table is None:
+        return Labels(None, unknown=tuple(native))
+    rows = code_table(table)
+    if not _offers(rows, label_set, card.name):
+        return Labels(None)
     unknown = tuple(code for code in native if code not in rows)
     words = vocabulary(_vocabulary_id(card, label_set, table))
 

@@ -24,6 +24,7 @@ from climb_hf.errors import RegistrationError
 NAME = "climb"
 OFF_SWITCH = "CLIMB_HF_NO_HOOK"
 _TARGET = "datasets.load"
+_known_features: list[Any] = []
 _SYMBOLS = ("dataset_module_factory", "DatasetModule", "load_dataset_builder")
 
 
@@ -46,15 +47,17 @@ def unregister() -> None:
             module.dataset_module_factory = original  # type: ignore[attr-defined]
 
 
-@functools.cache
-def register_feature(feature: type) -> None:
-    """Makes a view feature known to `datasets` by its class name, for this process.
+def register_feature(feature: Any) -> None:
+    """Makes a view feature known to `datasets` by its class name, once a process.
 
     The function of `datasets` is public but warns that it is experimental; what is stored never
     holds a feature of ours, so a later change could only break the view.
     """
     from datasets.features import features
 
+    if feature in _known_features:
+        return
+    _known_features.append(feature)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         features.register_feature(feature, feature.__name__)

@@ -95,7 +95,7 @@ def _identity(
     flags: tuple[str, ...],
     split_origin: str,
 ) -> dict[str, Any]:
-    aged = {"age_years": example.age_years, "flags": flags}
+    aged: dict[str, Any] = {"age_years": example.age_years, "flags": flags}
     if example.age_years is None and "age" in facts:
         aged = age_fields(facts["age"], flags)
     return {

@@ -7,7 +7,7 @@ feature that shows a column of stored series as a list of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,21 @@ class _SignalArray(np.ndarray):
     """Values that remember their signal: `datasets` hands them to `encode` in its place."""
 
     signal: Signal | None = None
+
+
+def range_scaled(signal: Signal) -> Signal:
+    """Returns a signal as CLIMB's encoders were given it: divided by its range, not centred.
+
+    The range is that of all channels together; a signal without any stays as it is, where
+    upstream's division gives NaN.
+    """
+    known = signal.values[np.isfinite(signal.values)]
+    span = float(np.ptp(known)) if known.size else 0.0
+    if span == 0.0:
+        return signal
+    return replace(
+        signal, values=signal.values / np.float32(span), units=("1",) * len(signal.units)
+    )
 
 
 def decode(stored: Mapping[str, Any]) -> Signal:

@@ -7,7 +7,7 @@ import pytest
 
 from climb_hf.errors import CorruptFileError
 from climb_hf.schema import disk_features
-from climb_hf.views import Series, Signal, decode, encode
+from climb_hf.views import Series, Signal, decode, encode, range_scaled
 
 datasets = pytest.importorskip("datasets")
 
@@ -200,3 +200,16 @@ def test_two_viewed_tables_join(viewed):
 def test_a_viewed_dataset_comes_back_from_disk(viewed, tmp_path):
     viewed.save_to_disk(tmp_path / "saved")
     assert same(datasets.load_from_disk(tmp_path / "saved")[0]["series"][0].values)
+
+
+def test_range_scaling_divides_all_channels_by_one_range():
+    signal = Signal(np.float32([[1.0, 3.0], [-1.0, np.nan]]), 500.0, ("I", "II"), ("mV", "mV"))
+    scaled = range_scaled(signal)
+    # The range is 3 - (-1) = 4; nothing is centred.
+    np.testing.assert_array_equal(scaled.values, np.float32([[0.25, 0.75], [-0.25, np.nan]]))
+    assert scaled.units == ("1", "1")
+
+
+def test_range_scaling_leaves_a_flat_signal_finite():
+    flat = Signal(np.ones((2, 3), np.float32), 500.0, ("I", "II"), ("mV", "mV"))
+    np.testing.assert_array_equal(range_scaled(flat).values, flat.values)
