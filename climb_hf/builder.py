@@ -25,7 +25,7 @@ import climb_hf
 from climb_hf import catalog, collect
 from climb_hf.check import check_option, check_type, nearest
 from climb_hf.collect import Placed, Report
-from climb_hf.errors import ClimbError, CorruptFileError, OptionError
+from climb_hf.errors import ClimbError, CorruptFileError, DataNotFoundError, OptionError
 from climb_hf.labels import class_names
 from climb_hf.rows import Request, build_row
 from climb_hf.schema import SCHEMA_VERSION, SPLITS, Fault, features_for
@@ -179,6 +179,12 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
             )
             placed += found
             self._reports.append(report)
+        if not placed:
+            counts = "; ".join(report.summary() for report in self._reports)
+            raise DataNotFoundError(
+                f"no question can be made from what lies under {root} ({counts}): their records "
+                "carry no labels. Load task='classification', or fetch the label files too."
+            )
         if dl_manager.is_streaming:
             self._tell(self._reports)
         folder = None if dl_manager.is_streaming else self._output_dir

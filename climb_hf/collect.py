@@ -81,6 +81,11 @@ class Report:
                 f"source {self.source!r}: all {missing} records that its index lists are missing. "
                 "Fetch the signal files too, or point data_dir at the folder that holds them."
             )
+        if seen == 0:
+            raise TooManyBadRecordsError(
+                f"source {self.source!r}: 0 of 0 records are damaged, but no record that the options "
+                "ask for is among its files. Ask for another part of it or another config."
+            )
         too_many = seen >= MIN_SEEN and damaged > max_error_rate * seen
         if self.good == 0 or too_many:
             examples = "; ".join(f"{f.record}: {f.reason}" for f in self._damaged()[:3])
@@ -234,7 +239,7 @@ def _groups(examples: dict[str, Example], report: Report) -> dict[str, str]:
 def _signal_digest(example: Example) -> str:
     total = hashlib.sha256()
     for file in example.series:
-        total.update((file.signal or file.path.with_suffix(".mat")).read_bytes())
+        total.update((file.signal or file.path).read_bytes())
     return total.hexdigest()
 
 

@@ -128,11 +128,7 @@ def challenge_example(tree: RawTree, path: str, header: Header, codes: dict[str,
         signature=header.signature,
         sex=sex_of(header.comments.get("sex")),
         meta={"header_dialect": "2020" if header.early else "current", "folder": _folder(path)},
-        series=(
-            SeriesFile(
-                path=tree.path(path), reader="wfdb", signal=tree.path(signal) if mended else None
-            ),
-        ),
+        series=(SeriesFile(tree.path(path), "wfdb", signal=tree.path(signal), mend=mended),),
         **age_fields(header.comments.get("age"), ("patient_unknown",)),
     )
 

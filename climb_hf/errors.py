@@ -36,7 +36,7 @@ class CorruptFileError(ClimbError, ValueError):
 
 
 class TooManyBadRecordsError(ClimbError, RuntimeError):
-    """Too large a share of a source could not be read."""
+    """Too large a share of a source could not be read, or none of it is left."""
 
 
 class DependencyError(ClimbError, ImportError):

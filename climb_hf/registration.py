@@ -14,7 +14,6 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -24,7 +23,6 @@ from climb_hf.errors import RegistrationError
 NAME = "climb"
 OFF_SWITCH = "CLIMB_HF_NO_HOOK"
 _TARGET = "datasets.load"
-_known_features: list[Any] = []
 _SYMBOLS = ("dataset_module_factory", "DatasetModule", "load_dataset_builder")
 
 
@@ -45,22 +43,6 @@ def unregister() -> None:
         original = getattr(module.dataset_module_factory, "climb_hf_original", None)
         if original is not None:
             module.dataset_module_factory = original  # type: ignore[attr-defined]
-
-
-def register_feature(feature: Any) -> None:
-    """Makes a view feature known to `datasets` by its class name, once a process.
-
-    The function of `datasets` is public but warns that it is experimental; what is stored never
-    holds a feature of ours, so a later change could only break the view.
-    """
-    from datasets.features import features
-
-    if feature in _known_features:
-        return
-    _known_features.append(feature)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        features.register_feature(feature, feature.__name__)
 
 
 def _holders() -> list[ModuleType]:

@@ -45,7 +45,8 @@ class SeriesFile:
     Attributes:
         path: the file that names the series (a WFDB header, or a MATLAB file).
         reader: name of the reader in `climb_hf.io.signal`.
-        signal: the file that holds the samples, where that is another one.
+        signal: the file that holds the samples, where the reader knows it.
+        mend: whether the header must be corrected (its names, its dialect) before it is read.
         gain: gain to use in place of the header's, in units of adu per mV; None keeps it.
         start_s, stop_s: the part of the recording that is meant; None means to its end.
     """
@@ -53,6 +54,7 @@ class SeriesFile:
     path: Path
     reader: str
     signal: Path | None = None
+    mend: bool = False
     gain: float | None = None
     start_s: float = 0.0
     stop_s: float | None = None

@@ -6,6 +6,7 @@ feature that shows a column of stored series as a list of them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from climb_hf.errors import CorruptFileError, OptionError
+
+_known_features: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,7 @@ class Series:
 
     def __post_init__(self) -> None:
         # A table of several files rebuilds its features by name, so the name has to be known.
-        from climb_hf.registration import register_feature
-
-        register_feature(type(self))
+        _register(type(self))
 
     def __call__(self) -> Any:
         from climb_hf.schema import disk_features
@@ -146,3 +147,19 @@ class Series:
     ) -> list[Signal]:
         """Returns the signals of a row."""
         return [decode(one) for one in value or ()]
+
+
+def _register(feature: Any) -> None:
+    """Makes a view feature known to `datasets` by its class name, once a process.
+
+    The function of `datasets` is public but warns that it is experimental; what is stored never
+    holds a feature of ours, so a later change could only break the view.
+    """
+    from datasets.features import features
+
+    if feature in _known_features:
+        return
+    _known_features.append(feature)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        features.register_feature(feature, feature.__name__)

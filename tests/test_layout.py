@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parent.parent
 LIBRARY = ("climb_hf", "builders", "trainers")
 MODULES = sorted(p for name in LIBRARY for p in (REPOSITORY / name).rglob("*.py"))
 # Commands that talk to a terminal; everything else logs.
-TALKERS = {"cli.py", "demo.py"}
+TALKERS = {"cli.py"}
 HEAVY = {"torch", "transformers", "trl", "datasets"}
 
 

@@ -84,10 +84,10 @@ def _wfdb(source: SeriesFile) -> RawSeries:
         raise CorruptFileError(f"the signal file {signal.name} is not beside its header.")
     check_signal_file(header, signal, signal.stat().st_size)
     try:
-        if source.signal is None:
-            record = wfdb.rdrecord(str(source.path.with_suffix("")), physical=False)
+        if source.mend:
+            record = _mended_record(wfdb, source.path, signal)
         else:
-            record = _mended_record(wfdb, source.path, source.signal)
+            record = wfdb.rdrecord(str(source.path.with_suffix("")), physical=False)
     except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
         raise CorruptFileError(f"wfdb cannot read {source.path.name}: {error}") from error
     if record.d_signal is None or len(record.sig_name or ()) != record.d_signal.shape[1]:

@@ -445,3 +445,35 @@ def test_a_higher_share_can_be_allowed():
 def test_nothing_but_missing_records_is_not_found():
     with pytest.raises(DataNotFoundError, match="all 7 records"):
         report(0, 0, 7).judge(0.05)
+
+
+def test_questions_of_records_without_labels_are_an_error_that_says_so(tree):
+    cpsc = tree("cpsc")
+    for file in cpsc.root.rglob("*"):
+        if file.is_file() and not (
+            file.name.startswith("A") and file.parent.name == "TrainingSet1"
+        ):
+            file.unlink()
+    assert cpsc.load()[0]
+    with pytest.raises(DataNotFoundError, match=r"no question can be made.*carry no labels"):
+        cpsc.load(task="qa")
+
+
+def test_a_part_that_is_not_there_is_an_error_that_says_so(tree):
+    chapman = tree("chapman_shaoxing")
+    for file in chapman.root.rglob("*"):
+        if file.is_file() and "ningbo" not in file.parts:
+            file.unlink()
+    with pytest.raises(TooManyBadRecordsError, match="no record that the options ask for"):
+        chapman.load(options={"chapman_shaoxing": {"subset": "chapman"}})
+
+
+def test_equal_signals_are_found_behind_a_header_of_another_name(tree):
+    # S23074.hea names JS23074.mat; its twin has the same samples under an id of its own.
+    chapman = tree("chapman_shaoxing")
+    header = chapman.file("S23074.hea")
+    twin = header.with_name("JS23075.hea")
+    twin.write_text(header.read_text().replace("23074", "23075"))
+    header.with_name("JS23075.mat").write_bytes(header.with_name("JS23074.mat").read_bytes())
+    rows = chapman.load()[0]
+    assert all("duplicate_signal" in rows[name]["flags"] for name in ("JS23074", "JS23075"))
