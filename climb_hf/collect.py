@@ -83,8 +83,8 @@ class Report:
             )
         if seen == 0:
             raise TooManyBadRecordsError(
-                f"source {self.source!r}: 0 of 0 records are damaged, but "
-                "no record that the options ask for is among its files. Ask for another part of it or another config."
+                f"source {self.source!r}: 0 of 0 records are damaged; its files hold "
+                "no record that the options ask for. Ask for another part of it, or for another config."
             )
         too_many = seen >= MIN_SEEN and damaged > max_error_rate * seen
         if self.good == 0 or too_many:
