@@ -84,7 +84,7 @@ class Report:
         if seen == 0:
             raise TooManyBadRecordsError(
                 f"source {self.source!r}: 0 of 0 records are damaged; its files hold "
-                "no record that the options ask for. Ask for another part of it, or for another config."
+                "no record that the options ask for. Ask for another part of it."
             )
         too_many = seen >= MIN_SEEN and damaged > max_error_rate * seen
         if self.good == 0 or too_many:
