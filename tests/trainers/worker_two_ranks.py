@@ -54,7 +54,7 @@ def main(folder: Path, resume: str | None) -> None:
     }
     name = f"{'resumed' if resume else 'straight'}-{trainer.accelerator.process_index}.json"
     (folder / name).write_text(json.dumps(found), encoding="utf-8")
-    # Left open, gloo's threads are torn down by the exit of the interpreter: one run in four aborts.
+    # Left open, gloo's threads outlive the interpreter, and one run in four aborts at its exit.
     trainer.accelerator.end_training()
 
 
