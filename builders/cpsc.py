@@ -141,7 +141,7 @@ def _structs(tree: RawTree, seen: set[str]) -> Iterator[Example | Fault]:
             examined=tuple(codes),
             site="cpsc_2018",
             flags=("patient_unknown",),
-            series=(SeriesFile(path=tree.path(path), reader="cpsc_struct"),),
+            series=(SeriesFile(path=tree.path(path), reader="ecg_struct"),),
         )
 
 

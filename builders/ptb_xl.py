@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from climb_hf.card import CC_BY_4_0, Access, Layout, Proof, Remote, SourceCard, SplitRule
-from climb_hf.ecg import OPTIONS, TWELVE_LEADS, age_fields, challenge_records, early_gain
+from climb_hf.ecg import OPTIONS, TWELVE_LEADS, challenge_records, early_gain
 from climb_hf.io.header import Header
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
+from climb_hf.people import age_fields
 from climb_hf.schema import Example, Fault, SeriesFile
 
 CARD = SourceCard(

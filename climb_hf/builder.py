@@ -1,7 +1,7 @@
 """The `datasets` builder behind every config: raw files to rows, whatever the source.
 
 `load_dataset("climb", "ecg")` reaches `ClimbBuilder` through `climb_hf.registration`; each source
-file also offers a builder class of its own (`climb_hf.builders.ptb_xl.Builder`).
+file also offers a builder class of its own (`climb_hf.builders.<source>.Builder`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -52,6 +52,7 @@ class ClimbConfig(datasets.BuilderConfig):
         label_set: None takes the default of each card.
         length: `10s` crops and pads a recording, `raw` keeps it.
         rate_hz: samples per second; None takes the card's.
+        variant: another form of a source, where its card has some; None takes the first.
         on_error: `skip` counts and lists a damaged record, `raise` stops at the first.
         max_error_rate: share of damaged records above which a source fails.
         options: {source: {option: value}} for what only one source knows.
@@ -64,6 +65,7 @@ class ClimbConfig(datasets.BuilderConfig):
     label_set: str | None = None
     length: str = "10s"
     rate_hz: float | None = None
+    variant: str | None = None
     on_error: str = "skip"
     max_error_rate: float = 0.05
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -73,7 +75,14 @@ class ClimbConfig(datasets.BuilderConfig):
         """Returns what is asked of one source, its options checked and complete."""
         card = catalog.get(source).card
         options = card.check_options(self.options.get(source, {}))
-        return Request(self.task, self.label_set, self.length, self.rate_hz, options)
+        return Request(
+            task=self.task,
+            label_set=self.label_set,
+            length=self.length,
+            rate_hz=self.rate_hz,
+            variant=card.check_variant(self.variant),
+            options=options,
+        )
 
     def check(self) -> None:
         """Raises OptionError for any value that is not allowed."""
@@ -87,6 +96,7 @@ class ClimbConfig(datasets.BuilderConfig):
         for source in self.sources:
             card = catalog.get(source).card
             card.check_options(check_type("options", self.options.get(source, {}), Mapping))
+            card.check_variant(self.variant)
             if self.label_set is not None:
                 check_option(f"label_set of {source!r}", self.label_set, tuple(card.label_sets))
 
@@ -101,7 +111,14 @@ def _config_list() -> list[ClimbConfig]:
     return made
 
 
-@cache
+class _Configs:
+    """The class attribute BUILDER_CONFIGS, made from the catalogue whenever it is looked up."""
+
+    def __get__(self, instance: Any, owner: Any) -> list[ClimbConfig]:
+        only = getattr(owner, "only", None)
+        return [config for config in _config_list() if only in (None, config.name)]
+
+
 def code_digest() -> str:
     """Returns a digest of every module and table that decides what a row holds."""
     total = hashlib.sha256(f"{climb_hf.__version__} {SCHEMA_VERSION}".encode())
@@ -127,7 +144,8 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
     """
 
     BUILDER_CONFIG_CLASS = ClimbConfig
-    BUILDER_CONFIGS: ClassVar[list[ClimbConfig]] = _config_list()
+    BUILDER_CONFIGS: Any = _Configs()
+    only: ClassVar[str | None] = None  # the one config that a source's own class has
     DEFAULT_WRITER_BATCH_SIZE = 256  # rows; a 10 s ECG is 120 kB
 
     def __init__(self, *args: Any, decode: bool = True, **kwargs: Any) -> None:
@@ -140,15 +158,27 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
             kwargs["data_dir"] = str(root)
             options = kwargs.get("options") or {}
             kwargs["fingerprint"] = fingerprint(sources, root, options) if root.is_dir() else None
+        self._source_files = catalog.files_of(sources)
         kwargs["hash"] = kwargs.get("hash") or code_digest()
         kwargs["dataset_name"] = kwargs.get("dataset_name") or CACHE_NAME
         super().__init__(*args, **kwargs)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A worker process that was spawned knows the sources of this package only.
+        for file in state["_source_files"]:
+            catalog.add_file(file)
+        super().__setstate__(state)
+
+    @datasets.utils.py_utils.classproperty
+    @classmethod
+    def builder_configs(cls) -> dict[str, ClimbConfig]:
+        """The configs by name. The parent remembers them, and sources may join later."""
+        return {config.name: config for config in cls.BUILDER_CONFIGS}
+
     def _info(self) -> datasets.DatasetInfo:
         self.config.check()
         cards = [catalog.get(source).card for source in self.config.sources]
-        used = [card.label_sets[self.config.label_set or card.default_label_set] for card in cards]
-        classes = class_names(vocabulary for ids in used for vocabulary in ids)
+        classes = class_names(cards, self.config.label_set)
         return datasets.DatasetInfo(
             description="; ".join(f"{card.title}: {card.summary}" for card in cards),
             citation="\n".join(card.citation for card in cards),
@@ -324,11 +354,10 @@ def fingerprint(
 def builder_for(module: ModuleType) -> type[ClimbBuilder]:
     """Returns the builder class of one source file, its only config being that source."""
     name = catalog.get(module.CARD.name).card.name
-    configs = [config for config in ClimbBuilder.BUILDER_CONFIGS if config.name == name]
     members = {
         "__module__": module.__name__,
         "__doc__": f"Builder of the source {name!r}; see `ClimbBuilder`.",
-        "BUILDER_CONFIGS": configs,
+        "only": name,
         "__init__": _with_default_config(name),
     }
     return type("Builder", (ClimbBuilder,), members)

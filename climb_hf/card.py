@@ -106,6 +106,51 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Vocabulary:
+    """A class list.
+
+    Attributes:
+        id: a class name means something only together with it.
+        names: as they are stored, in the order behind integer labels.
+        texts: what a question offers for them; the names where none are given.
+        codes: native code -> class, several joined by "+"; for a list that one source brings
+            along. A code that gives no class maps to "".
+        normal: the class that says "nothing else", or None.
+        priority: which class stands for a record where only one may, the most pressing first.
+
+    Raises:
+        CardError: when the parts do not fit together.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+    codes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    normal: str | None = None
+    priority: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", tuple(self.texts) or tuple(self.names))
+        for complaint in _vocabulary_complaints(self):
+            raise CardError(f"vocabulary {self.id!r}: {complaint}")
+
+
+def _vocabulary_complaints(words: Vocabulary) -> list[str]:
+    found = []
+    if not words.id or not words.names:
+        found.append("it needs an id and class names")
+    if len(set(words.names)) < len(words.names):
+        found.append("a class name stands in it twice")
+    if len(words.texts) != len(words.names) or len(set(words.texts)) < len(words.texts):
+        found.append("it needs one text a class, all different")
+    used = {name for value in words.codes.values() for name in value.split("+") if name}
+    used |= {*words.priority, *([words.normal] if words.normal else [])}
+    for name in sorted(used - set(words.names)):
+        found.append(f"{name!r} is none of its classes.{nearest(name, words.names)}")
+    return found
+
+
+@dataclass(frozen=True)
 class Option:
     """A setting that only one source knows, given as `options={source: {name: value}}`."""
 
@@ -137,9 +182,13 @@ class SourceCard:
 
     Attributes:
         label_sets: name of each label set it offers, the default first, with the ids of the
-            vocabularies that the set's class names come from.
+            vocabularies that the set's class names come from; one set for each of `vocabularies`
+            where none are given.
+        vocabularies: class lists that the source brings along, with their codes.
         code_tables: tables of `climb_hf.vocabularies` that map its native codes to classes.
         question: id of the question template, or None where no question is asked.
+        shown: the sentence that tells a model what it is shown, with which the question begins.
+        variants: other forms of the source: name -> meaning, the default first.
         release: the release of the source that the card was written from.
         version: version of this card; raise it when rows change.
 
@@ -158,10 +207,11 @@ class SourceCard:
     release: str
     remotes: tuple[Remote, ...]
     layouts: tuple[Layout, ...]
-    label_sets: Mapping[str, tuple[str, ...]]
-    code_tables: tuple[str, ...]
     split: SplitRule
     n_records: int
+    label_sets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    vocabularies: tuple[Vocabulary, ...] = ()
+    code_tables: tuple[str, ...] = ()
     version: str = "1.0.0"
     n_patients: int | None = None
     channels: tuple[str, ...] = ()
@@ -169,11 +219,16 @@ class SourceCard:
     unit: str | None = None
     duration_s: float | None = None
     question: str | None = None
+    shown: str = ""
+    variants: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     proof: Proof = Proof.CARD_ONLY
     quirks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.label_sets:
+            sets = {words.id: (words.id,) for words in self.vocabularies}
+            object.__setattr__(self, "label_sets", MappingProxyType(sets))
         for complaint in _complaints(self):
             raise CardError(f"card of source {self.name!r}: {complaint}")
 
@@ -181,6 +236,18 @@ class SourceCard:
     def default_label_set(self) -> str:
         """Name of the label set used when none is asked for: the first of the card."""
         return next(iter(self.label_sets))
+
+    def check_variant(self, given: str | None) -> str | None:
+        """Returns the variant to read: `given`, else the first of the card, else None.
+
+        Raises:
+            OptionError: if the card has no such variant.
+        """
+        if given is None:
+            return next(iter(self.variants), None)
+        if not self.variants:
+            raise OptionError(f"variant={given!r}: source {self.name!r} has one form only.")
+        return check_option(f"variant of source {self.name!r}", given, tuple(self.variants))
 
     def check_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns every option of this source with its value, defaults filled in.
@@ -207,6 +274,15 @@ class SourceCard:
         return values
 
 
+_KINDS: dict[str, type] = {
+    "modality": Modality,
+    "access": Access,
+    "licence": Licence,
+    "proof": Proof,
+    "split": SplitRule,
+}
+
+
 def _complaints(card: SourceCard) -> list[str]:
     """Everything that is wrong with a card, as sentences."""
     found = []
@@ -215,15 +291,20 @@ def _complaints(card: SourceCard) -> list[str]:
     for name in ("title", "summary", "homepage", "citation", "release"):
         if not str(getattr(card, name)).strip():
             found.append(f"{name} is empty")
-    for name, kind in (("modality", Modality), ("access", Access), ("licence", Licence)):
-        if not isinstance(getattr(card, name), kind):
-            found.append(f"{name}={getattr(card, name)!r} is not a {kind.__name__}")
+    for name, kind in _KINDS.items():
+        value = getattr(card, name)
+        if not isinstance(value, kind):
+            words = [str(one) for one in kind] if issubclass(kind, StrEnum) else []
+            hint = f", one of: {', '.join(words)}.{nearest(value, words)}" if words else ""
+            found.append(f"{name}={value!r} is not a {kind.__name__}{hint}")
     if not card.layouts:
         found.append("it names no layout")
     if not card.label_sets:
         found.append("it names no label set")
     if card.n_records <= 0:
         found.append("n_records must be positive")
+    if bool(card.question) != bool(card.shown):
+        found.append("question and shown go together: the template's id and its first sentence")
     return found + _remote_complaints(card) + _split_complaints(card)
 
 
@@ -248,7 +329,9 @@ def _remote_complaints(card: SourceCard) -> list[str]:
 
 
 def _split_complaints(card: SourceCard) -> list[str]:
-    found = []
+    found: list[str] = []
+    if not isinstance(card.split, SplitRule):
+        return found
     unknown = set(card.split.fractions) - {"train", "validation", "test"}
     if unknown:
         found.append(f"split fractions name {sorted(unknown)}")

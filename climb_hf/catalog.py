@@ -1,23 +1,27 @@
 """Finds sources: the only module that walks `climb_hf.builders`.
 
-A source is a module with `CARD` and `read`. One outside this package joins by `add(module)` or by
-an entry point in the group `climb_hf.sources`.
+A source is a module with `CARD` and `read`. One outside this package joins by `add(module)`, by
+`add_file("my_source.py")`, or by an entry point in the group `climb_hf.sources`.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from climb_hf.card import Modality, SourceCard
 from climb_hf.check import check_option
-from climb_hf.errors import CardError, ConfigNameError
+from climb_hf.errors import CardError, ConfigNameError, DataNotFoundError
 from climb_hf.io.tree import RawTree
 from climb_hf.schema import Example, Fault
 
@@ -41,10 +45,47 @@ def add(module: ModuleType) -> None:
         CardError: if the module has no card or reader, or its name is taken.
     """
     source = _as_source(module)
-    if source.card.name in sources():
-        raise CardError(f"a source called {source.card.name!r} is known already.")
+    taken = sources().get(source.card.name)
+    if taken is not None:
+        raise CardError(
+            f"a source called {source.card.name!r} is known already, from {_place(taken.module)}. "
+            f"Give the one in {_place(module)} another name."
+        )
     _added[source.card.name] = module
     sources.cache_clear()
+
+
+def add_file(file: str | os.PathLike[str]) -> str:
+    """Makes a source known that stands in one file, for this process; returns its name.
+
+    The file is imported, so its code runs. To add the same file again changes nothing.
+
+    Raises:
+        DataNotFoundError: if there is no such file.
+        CardError: if it is no source, or its name is taken.
+    """
+    path = Path(file).expanduser().resolve()
+    known = next((m for m in _added.values() if getattr(m, "__file__", None) == str(path)), None)
+    if known is not None:
+        return _as_source(known).card.name
+    if path.suffix != ".py" or not path.is_file():
+        raise DataNotFoundError(f"no source file at {path}: it should be a .py with CARD and read.")
+    # A name of its own, so that no installed module is hidden; pickled readers find it by it.
+    name = f"climb_source_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise DataNotFoundError(f"{path} cannot be imported as a Python module.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    add(module)
+    return _as_source(module).card.name
+
+
+def files_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the files of those sources that were added to this process by `add_file`."""
+    added = [_added[name] for name in names if name in _added]
+    return tuple(str(m.__file__) for m in added if m.__name__.startswith("climb_source_"))
 
 
 @cache
@@ -58,9 +99,17 @@ def sources() -> Mapping[str, Source]:
     for module in [*modules, *_added.values()]:
         source = _as_source(module)
         if source.card.name in found:
-            raise CardError(f"two sources are called {source.card.name!r}: {module.__name__}.")
+            first = _place(found[source.card.name].module)
+            raise CardError(
+                f"two sources are called {source.card.name!r}: {first} and {_place(module)}. "
+                "Rename one of them."
+            )
         found[source.card.name] = source
     return dict(sorted(found.items()))
+
+
+def _place(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or module.__name__
 
 
 def _as_source(module: ModuleType) -> Source:

@@ -179,7 +179,7 @@ def collect(
     card = source.card
     report = Report(card.name)
     examples: dict[str, Example] = {}
-    for found in progress(source.read(tree, {**request.options, "rate_hz": request.rate_hz})):
+    for found in progress(source.read(tree, request.for_reader())):
         if isinstance(found, Fault):
             if on_error == "raise" and found.kind == "damaged":
                 raise CorruptFileError(_fault_message(card, found))

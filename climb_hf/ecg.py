@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -13,13 +12,10 @@ from climb_hf.errors import ClimbError, CorruptFileError
 from climb_hf.io.header import Header, check_signal_file, read_header
 from climb_hf.io.signal import STANDARD_LEADS
 from climb_hf.io.tree import RawTree
+from climb_hf.people import age_fields, sex_of
 from climb_hf.schema import Example, Fault, SeriesFile
 
 LEADS = STANDARD_LEADS
-# PhysioNet's re-releases hold 92 for every age above 89, PTB-XL's own release holds 300.
-AGE_CAP_YEARS = 90.0
-_CAPPED_AGES = (92.0, 300.0)
-
 # What the cards of 12-lead sources state alike; `SourceCard(..., **TWELVE_LEADS)`.
 TWELVE_LEADS: dict[str, Any] = {
     "modality": Modality.ECG,
@@ -28,6 +24,7 @@ TWELVE_LEADS: dict[str, Any] = {
     "unit": "mV",
     "duration_s": 10.0,
     "question": "ecg",
+    "shown": "You are shown a 12-lead ECG.",
 }
 # What the cards of sources with SNOMED CT codes state alike.
 SNOMED: dict[str, Any] = {
@@ -164,26 +161,6 @@ def _signal_file(tree: RawTree, path: str, header: Header) -> tuple[str, bool]:
             "Fetch the signal file too."
         )
     return fallback, True
-
-
-def age_fields(value: Any, flags: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Returns `age_years` and `flags` for a released age; unknown and negative ages are None.
-
-    An age that stands for "above 89" becomes 90 years with the flag `age_capped`.
-    """
-    try:
-        age = float(str(value).strip() or "nan")
-    except ValueError:
-        age = math.nan
-    if age in _CAPPED_AGES:
-        return {"age_years": AGE_CAP_YEARS, "flags": (*flags, "age_capped")}
-    return {"age_years": age if math.isfinite(age) and age >= 0 else None, "flags": flags}
-
-
-def sex_of(value: str | None) -> str | None:
-    """Returns `male`, `female` or None for what releases write (Male, F, Unknown, NaN)."""
-    words = {"m": "male", "male": "male", "f": "female", "female": "female"}
-    return words.get((value or "").strip().lower())
 
 
 def early_gain(example: Example, gain: float) -> Example:

@@ -11,18 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from climb_hf.card import SourceCard
+from climb_hf.card import SourceCard, Vocabulary
 from climb_hf.check import check_option
 from climb_hf.schema import Example
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """A class list: names as stored, and the words that a question offers for them."""
-
-    id: str
-    names: tuple[str, ...]
-    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +50,8 @@ CLIMB7 = Vocabulary(
         "atrial fibrillation or flutter",
         "chamber hypertrophy or axis change",
     ),
+    normal="normal",
+    priority=("mi", "afib", "cd", "hyp", "sttc", "other", "normal"),
 )
 # Order of the PTB-XL paper (Wagner et al. 2020, table 5).
 PTBXL_SUPER5 = Vocabulary(
@@ -71,10 +64,9 @@ PTBXL_SUPER5 = Vocabulary(
         "conduction disturbance",
         "hypertrophy",
     ),
+    normal="NORM",
 )
-# Which class stands for a record when only one may: the clinically most pressing one.
-CLINICAL_PRIORITY = ("mi", "afib", "cd", "hyp", "sttc", "other", "normal")
-_NORMAL = {"climb7": "normal", "ptbxl_super5": "NORM"}
+_SHARED = {words.id: words for words in (CLIMB7, PTBXL_SUPER5)}
 _AXIS_CODES = frozenset({"39732003", "47665007", "axis:LAD", "axis:ALAD", "axis:RAD", "axis:ARAD"})
 
 
@@ -87,23 +79,46 @@ def code_table(name: str) -> Mapping[str, Mapping[str, str]]:
 
 @cache
 def vocabulary(vocabulary_id: str) -> Vocabulary:
-    """Returns a class list by id; a code table's own codes are a class list too.
+    """Returns a shared class list by id; a code table's own codes are a class list too.
 
     Raises:
         OptionError: if there is none of that id.
     """
-    known = {CLIMB7.id: CLIMB7, PTBXL_SUPER5.id: PTBXL_SUPER5}
-    if vocabulary_id in known:
-        return known[vocabulary_id]
-    check_option("vocabulary", vocabulary_id, (*known, "snomed_ecg", "scp_ecg"))
+    if vocabulary_id in _SHARED:
+        return _SHARED[vocabulary_id]
+    check_option("vocabulary", vocabulary_id, (*_SHARED, "snomed_ecg", "scp_ecg"))
     rows = [row for code, row in code_table(vocabulary_id).items() if ":" not in code]
     names = tuple(row["code"] for row in rows)
     return Vocabulary(vocabulary_id, names, tuple(row["meaning"] for row in rows))
 
 
-def class_names(vocabulary_ids: Iterable[str]) -> tuple[str, ...]:
-    """Returns the ordered union of the class names of several vocabularies."""
-    return tuple(dict.fromkeys(n for v in vocabulary_ids for n in vocabulary(v).names))
+def vocabulary_of(card: SourceCard, vocabulary_id: str) -> Vocabulary:
+    """Returns a class list that a card names: one it brings along, else a shared one."""
+    own = {words.id: words for words in card.vocabularies}
+    return own[vocabulary_id] if vocabulary_id in own else vocabulary(vocabulary_id)
+
+
+def class_names(cards: Iterable[SourceCard], label_set: str | None = None) -> tuple[str, ...]:
+    """Returns the ordered union of the class names of several cards' label sets.
+
+    Args:
+        label_set: None takes each card's default.
+    """
+    found: dict[str, None] = {}
+    for card in cards:
+        for vocabulary_id in card.label_sets[label_set or card.default_label_set]:
+            found.update(dict.fromkeys(vocabulary_of(card, vocabulary_id).names))
+    return tuple(found)
+
+
+def tables_of(card: SourceCard) -> dict[str, Mapping[str, Mapping[str, str]]]:
+    """Returns the code tables of a card by name: the shipped ones, then that of its own lists."""
+    tables = {name: code_table(name) for name in card.code_tables}
+    own: dict[str, dict[str, str]] = {}
+    for words in card.vocabularies:
+        for code, classes in words.codes.items():
+            own.setdefault(code, {"code": code})[words.id] = classes
+    return {**tables, card.name: own} if own else tables
 
 
 def classify(
@@ -133,23 +148,23 @@ def classify(
         OptionError: if the card has no such label set.
     """
     check_option(f"label_set of source {card.name!r}", label_set, tuple(card.label_sets))
-    table = next((t for t in card.code_tables if any(c in code_table(t) for c in native)), None)
+    tables = tables_of(card)
+    table = next((name for name, rows in tables.items() if any(c in rows for c in native)), None)
     if table is None:
         return Labels(None, unknown=tuple(native))
-    rows = code_table(table)
+    rows = tables[table]
     if not _offers(rows, label_set, card.name):
         return Labels(None)
     unknown = tuple(code for code in native if code not in rows)
-    words = vocabulary(_vocabulary_id(card, label_set, table))
+    words = vocabulary_of(card, _vocabulary_id(card, label_set, table))
 
     def classes_of(codes: Iterable[str]) -> set[str]:
         kept = (rows[code] for code in codes if code in rows)
         return {name for row in kept for name in _classes(row, label_set, card.name, axis_as_hyp)}
 
     found = classes_of(native)
-    normal = _NORMAL.get(words.id)
-    if normal_exclusive and normal in found and len(found) > 1:
-        found.discard(normal)
+    if normal_exclusive and words.normal in found and len(found) > 1:
+        found.discard(words.normal)
     looked_for = set(words.names) if examined is None else classes_of(examined)
     if unknown:
         looked_for = set()
@@ -186,6 +201,6 @@ def _classes(row: Mapping[str, str], label_set: str, source: str, axis_as_hyp: b
 
 def unknown_codes(card: SourceCard, examples: Iterable[Example]) -> Iterator[str]:
     """Yields, once a record, each native code that none of the card's tables knows."""
-    tables = [code_table(name) for name in card.code_tables]
+    tables = tables_of(card).values()
     for example in examples:
         yield from (c for c in example.native if not any(c in table for table in tables))

@@ -11,7 +11,7 @@ from typing import Any
 def builder_of(module_name: str) -> Callable[[str], Any]:
     """Returns the module `__getattr__` that makes a source file's `datasets` builder class.
 
-    `climb_hf.builders.ptb_xl.Builder` is then an ordinary `GeneratorBasedBuilder` subclass,
+    `climb_hf.builders.<source>.Builder` is then an ordinary `GeneratorBasedBuilder` subclass,
     while listing the sources imports no `datasets`.
     """
 

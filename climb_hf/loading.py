@@ -14,7 +14,7 @@ def load_dataset(path: str = "climb", name: str | None = None, **kwargs: Any) ->
 
     Args:
         path: "climb", or anything else that `datasets.load_dataset` takes.
-        name: the config: a source (`ptb_xl`), a modality (`ecg`) or `all`.
+        name: the config: a source, a modality (`ecg`) or `all`.
         **kwargs: `data_dir`, `split`, `streaming`, `num_proc`, ... of `datasets`, the fields of
             `climb_hf.builder.ClimbConfig` (`task`, `split_rule`, ...), and `decode=False` for
             stored series in place of `Signal`.

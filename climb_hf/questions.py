@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from climb_hf.card import SourceCard
+from climb_hf.card import SourceCard, Vocabulary
 from climb_hf.check import check_option
-from climb_hf.labels import CLINICAL_PRIORITY, Labels, Vocabulary
+from climb_hf.labels import Labels
 
 STYLES = ("set", "choice")
-# What the model is told it sees, by template id; the card names the template.
-_SHOWN = {"ecg": "You are shown a 12-lead ECG."}
 _ASKED = {
     "set": "Which of these groups of findings does it show? List every group that applies, "
     "separated by commas.",
@@ -47,30 +45,30 @@ def ask(card: SourceCard, labels: Labels, style: str = "set") -> Question | None
     if card.question is None or labels.vocabulary is None or not labels.positive:
         return None
     words = labels.vocabulary
-    chosen = labels.positive if style == "set" else _one(labels)
+    chosen = labels.positive if style == "set" else _one(labels, words)
     if not chosen:
         return None
     text_of = dict(zip(words.names, words.texts, strict=True))
     return Question(
         question_id=f"{card.question}_{style}/1",
-        prompt=({"role": "user", "content": _wording(card.question, words, style)},),
+        prompt=({"role": "user", "content": _wording(card.shown, words, style)},),
         options=words.texts,
         answer=", ".join(text_of[name] for name in chosen),
         answer_type=style,
     )
 
 
-def _one(labels: Labels) -> tuple[str, ...]:
-    """The single class of a choice: the only one, else the most pressing known to the order."""
+def _one(labels: Labels, words: Vocabulary) -> tuple[str, ...]:
+    """The single class of a choice: the only one, else the most pressing known to the list."""
     if labels.single is not None:
         return (labels.single,)
-    ranked = [name for name in CLINICAL_PRIORITY if name in labels.positive]
+    ranked = [name for name in words.priority if name in labels.positive]
     return tuple(ranked[:1])
 
 
-def _wording(template: str, words: Vocabulary, style: str) -> str:
+def _wording(shown: str, words: Vocabulary, style: str) -> str:
     letters = (chr(ord("A") + index) for index in range(len(words.texts)))
     listed = ", ".join(f"({a}) {text}" for a, text in zip(letters, words.texts, strict=False))
     if len(words.texts) > 26:  # letters run out; names alone are offered
         listed = ", ".join(words.texts)
-    return f"{_SHOWN[template]} {_ASKED[style]}\nOptions: {listed}.\n{_CLOSING}"
+    return f"{shown} {_ASKED[style]}\nOptions: {listed}.\n{_CLOSING}"

@@ -9,10 +9,10 @@ from typing import Any
 
 from climb_hf.card import SourceCard
 from climb_hf.check import check_option, check_type
-from climb_hf.ecg import age_fields, sex_of
 from climb_hf.errors import OptionError
 from climb_hf.io import signal
 from climb_hf.labels import Labels, classify
+from climb_hf.people import age_fields, sex_of
 from climb_hf.questions import Question, ask
 from climb_hf.schema import TASKS, Example
 
@@ -25,6 +25,7 @@ class Request:
 
     Attributes:
         label_set: None means the card's default.
+        variant: another form of the source; None means the card's default.
         length: `10s` crops and pads to the card's duration, `raw` keeps the recording.
         rate_hz: None means the card's rate.
         options: of the source, complete.
@@ -34,7 +35,12 @@ class Request:
     label_set: str | None = None
     length: str = "10s"
     rate_hz: float | None = None
+    variant: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_reader(self) -> dict[str, Any]:
+        """Returns what a source's `read` is told: its own options, the rate and the variant."""
+        return {**self.options, "rate_hz": self.rate_hz, "variant": self.variant}
 
     def check(self) -> None:
         """Raises OptionError for a value that no source offers."""

@@ -124,8 +124,8 @@ def _mended_record(wfdb: Any, header: Path, signal: Path) -> Any:
         return wfdb.rdrecord(str(Path(folder) / "record"), physical=False)
 
 
-def _cpsc_struct(source: SeriesFile) -> RawSeries:
-    """MATLAB v5 struct `ECG` {sex, age, data (12, time) in mV} of the original CPSC 2018 files."""
+def _ecg_struct(source: SeriesFile) -> RawSeries:
+    """MATLAB v5 struct `ECG` {sex, age, data (12, time) in mV} as CPSC 2018 was first released."""
     matlab = need("scipy.io", extra="ecg")
     from scipy.io.matlab import MatReadError
 
@@ -156,7 +156,7 @@ def _cpsc_struct(source: SeriesFile) -> RawSeries:
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 _READERS: dict[str, Callable[[SeriesFile], RawSeries]] = {
     "wfdb": _wfdb,
-    "cpsc_struct": _cpsc_struct,
+    "ecg_struct": _ecg_struct,
 }
 
 

@@ -73,7 +73,7 @@ def test_no_vocabulary_is_no_question():
 
 
 def test_a_source_without_template_asks_nothing():
-    assert ask(replace(CARD, question=None), labelled("mi")) is None
+    assert ask(replace(CARD, question=None, shown=""), labelled("mi")) is None
 
 
 def test_an_unknown_style_names_the_nearest():

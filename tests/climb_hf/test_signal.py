@@ -135,14 +135,14 @@ def test_a_file_name_in_a_header_never_leaves_the_folder(pair, tmp_path, name):
 def test_a_struct_that_does_not_open_is_refused(tmp_path, content):
     (tmp_path / "A0001.mat").write_bytes(content)
     with pytest.raises(CorruptFileError, match=r"A0001\.mat"):
-        signal.load(SeriesFile(tmp_path / "A0001.mat", "cpsc_struct"))
+        signal.load(SeriesFile(tmp_path / "A0001.mat", "ecg_struct"))
 
 
 def test_a_struct_cut_short_is_refused(ecg_tree, tmp_path):
     whole = next((ecg_tree.root / "cpsc").rglob("A0032.mat")).read_bytes()
     (tmp_path / "A0032.mat").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CorruptFileError, match=r"A0032\.mat"):
-        signal.load(SeriesFile(tmp_path / "A0032.mat", "cpsc_struct"))
+        signal.load(SeriesFile(tmp_path / "A0032.mat", "ecg_struct"))
 
 
 # --- operations ------------------------------------------------------------------------------
@@ -280,4 +280,4 @@ def test_every_real_struct_reads_as_scipy_reads_it(real_data):
     assert len(files) == 5
     for file in files:
         expected = loadmat(file)["ECG"]["data"][0, 0].astype("f4")
-        assert np.array_equal(stored(file, "cpsc_struct").physical(), expected), file.name
+        assert np.array_equal(stored(file, "ecg_struct").physical(), expected), file.name

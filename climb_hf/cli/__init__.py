@@ -1,0 +1,49 @@
+"""The command line: `climb-hf list | info | preview | train`.
+
+Everything heavy is imported inside the command that needs it, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from climb_hf._version import __version__
+from climb_hf.cli import listing, preview, train
+from climb_hf.errors import ClimbError
+
+COMMANDS = (listing, preview, train)  # in the order of the help
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status; an expected error is one readable line."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = make_parser()
+    known, rest = parser.parse_known_args(arguments)
+    if known.command is None:
+        parser.print_help()
+        return 2
+    if rest and not getattr(known, "takes_rest", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    known.rest = rest
+    try:
+        return known.run(known)
+    except ClimbError as error:
+        print(f"climb-hf: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("climb-hf: stopped", file=sys.stderr)
+        return 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="climb-hf", description="Clinical data sets of CLIMB, and DRPO training on them."
+    )
+    parser.add_argument("--version", action="version", version=f"climb-hf {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(commands)
+    return parser

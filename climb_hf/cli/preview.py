@@ -1,0 +1,63 @@
+"""`climb-hf preview`: a few examples, as text and as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from climb_hf.cli import shared
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser."""
+    command = commands.add_parser("preview", help="a few examples, as text and as a picture")
+    shared.add_config(command)
+    command.add_argument("--n", type=shared.positive, default=3, help="how many (default: 3)")
+    command.add_argument("--split", default=None, help="default: the first split there is")
+    command.add_argument("--out", type=Path, default=Path("preview.png"), help="the picture")
+    command.set_defaults(run=_preview)
+
+
+def _preview(known: argparse.Namespace) -> int:
+    from climb_hf.loading import load_dataset
+    from climb_hf.plot import contact_sheet
+
+    name = shared.config(known.config)
+    options = {"data_dir": known.data_dir, "streaming": True}
+    splits = load_dataset("climb", name, **options)
+    split = known.split or next(iter(splits))
+    if split not in splits:
+        from climb_hf.errors import OptionError
+
+        raise OptionError(f"--split {split!r} is not one of: {', '.join(splits)}.")
+    names = splits[split].features["labels"].feature.names
+    rows = list(splits[split].take(known.n))
+    for row in rows:
+        _describe(row, names)
+    signals = [(row["id"], row["series"][0]) for row in rows if row["series"]]
+    if signals:
+        known.out.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(signals).save(known.out)
+        print(f"picture: {known.out}")
+    return 0
+
+
+def _describe(row: dict[str, Any], names: Sequence[str]) -> None:
+    age = "unknown" if row["age_years"] is None else f"{row['age_years']:g}"
+    named = {key: ", ".join(names[i] for i in row[key]) or "-" for key in _SHOWN}
+    print(f"{row['id']}")
+    print(f"  age {age}, sex {row['sex'] or 'unknown'}, patient {row['patient_id'] or 'unknown'}")
+    print(f"  labels {named['labels']}; absent {named['labels_negative']}")
+    print(f"  codes  {', '.join(row['native_labels']) or '-'}")
+    for signal in row["series"]:
+        seconds = signal.values.shape[1] / signal.rate_hz
+        unit = ", ".join(dict.fromkeys(signal.units))
+        shape = f"{len(signal.channels)} channels, {seconds:g} s, {signal.rate_hz:g} Hz"
+        print(f"  series {shape}, {unit}")
+    if row["flags"]:
+        print(f"  flags  {', '.join(row['flags'])}")
+
+
+_SHOWN = ("labels", "labels_negative")

@@ -1,0 +1,51 @@
+"""`climb-hf train`: starts a training script with accelerate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from climb_hf.cli import shared
+
+TRAINERS = ("sft", "drpo")
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser."""
+    command = commands.add_parser(
+        "train",
+        help="train a model: `train sft ...` for the supervised start, `train drpo ...`",
+        description="Starts the training script with accelerate. What is not named here goes to "
+        "the script as it is; `climb-hf train drpo --script-help` lists its options.",
+    )
+    command.add_argument("trainer", choices=TRAINERS)
+    command.add_argument("--recipe", help="a run file that climb-hf ships, or a path to one")
+    command.add_argument("--num-processes", type=shared.positive, help="one per GPU")
+    command.add_argument("--accelerate-config", type=Path, help="file for accelerate launch")
+    command.add_argument("--script-help", action="store_true", help="the script's own options")
+    command.set_defaults(run=_train, takes_rest=True)
+
+
+def _train(known: argparse.Namespace) -> int:
+    import subprocess
+
+    from climb_hf.optional import need
+
+    need("accelerate", extra="train")
+    need("trl", extra="train")
+    module = f"climb_hf.trainers.train_{known.trainer}"
+    if known.script_help:
+        return subprocess.run([sys.executable, "-m", module, "--help"], check=False).returncode
+    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    if known.accelerate_config:
+        launch += ["--config_file", str(known.accelerate_config)]
+    if known.num_processes:
+        launch += ["--num_processes", str(known.num_processes)]
+    script = ["-m", module]
+    if known.recipe:
+        from climb_hf.trainers.scripting import recipe
+
+        script += ["--config", str(recipe(known.recipe))]
+    return subprocess.run([*launch, *script, *known.rest], check=False).returncode
