@@ -11,7 +11,6 @@ from climb_hf.card import CC_BY_4_0, Access, Layout, Option, Proof, Remote, Sour
 from climb_hf.ecg import OPTIONS, SNOMED, TWELVE_LEADS, challenge_records
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.header import Header
-from climb_hf.io.signal import load
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
@@ -111,6 +110,8 @@ def _windows(example: Example, duration_s: float) -> Iterator[Example]:
 
 def _struct_windows(example: Example) -> Iterator[Example | Fault]:
     """A struct's length stands inside it alone, so this opens it."""
+    from climb_hf.io.signal import load
+
     file = example.series[0]
     try:
         series = load(file)

@@ -9,8 +9,7 @@ from typing import Any
 
 from climb_hf.card import Modality, Option
 from climb_hf.errors import ClimbError, CorruptFileError
-from climb_hf.io.header import Header, check_signal_file, read_header
-from climb_hf.io.signal import STANDARD_LEADS
+from climb_hf.io.header import STANDARD_LEADS, Header, check_signal_file, read_header
 from climb_hf.io.tree import RawTree
 from climb_hf.people import age_fields, sex_of
 from climb_hf.schema import Example, Fault, SeriesFile

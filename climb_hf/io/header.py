@@ -14,6 +14,8 @@ from pathlib import Path
 
 from climb_hf.errors import CorruptFileError
 
+# Here and not beside the readers of samples, so that cards need no numpy.
+STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 _LFS = b"version https://git-lfs"
 _GAIN = re.compile(r"(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?")
 _FORMAT = re.compile(r"(?P<code>\d+)(?:x\d+)?(?::\d+)?(?:\+(?P<skip>\d+))?")

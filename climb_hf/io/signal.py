@@ -15,7 +15,7 @@ import numpy as np
 
 from climb_hf.check import check_option
 from climb_hf.errors import CorruptFileError
-from climb_hf.io.header import check_signal_file, read_header
+from climb_hf.io.header import STANDARD_LEADS, check_signal_file, read_header
 from climb_hf.optional import need
 from climb_hf.schema import SeriesFile
 
@@ -153,7 +153,6 @@ def _ecg_struct(source: SeriesFile) -> RawSeries:
     )
 
 
-STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 _READERS: dict[str, Callable[[SeriesFile], RawSeries]] = {
     "wfdb": _wfdb,
     "ecg_struct": _ecg_struct,
