@@ -12,6 +12,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -27,6 +28,7 @@ from climb_hf.schema import Example, Fault
 
 ENTRY_POINTS = "climb_hf.sources"
 _added: dict[str, ModuleType] = {}
+_standing_in: dict[str, Source] = {}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,27 @@ def sources() -> Mapping[str, Source]:
                 "Rename one of them."
             )
         found[source.card.name] = source
-    return dict(sorted(found.items()))
+    return dict(sorted({**found, **_standing_in}.items()))
+
+
+@contextmanager
+def standing_in(source: Source) -> Iterator[None]:
+    """Lets `source` answer to its name while this is open, in place of the one there is.
+
+    For checks: of a part of a source, or of one that is broken on purpose. Only this process and
+    those that it forks see it.
+    """
+    name = source.card.name
+    before = _standing_in.get(name)
+    _standing_in[name] = source
+    sources.cache_clear()
+    try:
+        yield
+    finally:
+        del _standing_in[name]
+        if before is not None:
+            _standing_in[name] = before
+        sources.cache_clear()
 
 
 def _place(module: ModuleType) -> str:

@@ -51,5 +51,9 @@ class RewardError(ClimbError, RuntimeError):
     """A reward function raised or returned something that is not a list of rewards."""
 
 
+class CheckFailedError(ClimbError, AssertionError):
+    """A source failed a check of the battery; the message names what was found and expected."""
+
+
 class CheckpointError(ClimbError, RuntimeError):
     """A checkpoint cannot be written or resumed so that the run stays the same."""

@@ -60,16 +60,30 @@ def load_fake() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
-def ecg_tree(
+def made(
     tmp_path_factory: pytest.TempPathFactory, load_fake: Callable[[str], ModuleType]
-) -> MadeTree:
-    """The four ECG sources, 24 good records each, with every fault. Read only."""
+) -> Callable[[str], MadeTree]:
+    """A function that makes the tree of one source, 24 good records and every fault. Read only."""
+    trees: dict[str, MadeTree] = {}
+
+    def make(name: str) -> MadeTree:
+        if name not in trees:
+            root = tmp_path_factory.mktemp(f"{name}_tree")
+            manifest = load_fake(name).make(root / name, n=24, seed=0, with_faults=True)
+            trees[name] = MadeTree(root, {name: manifest})
+        return trees[name]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ecg_tree(tmp_path_factory: pytest.TempPathFactory, made: Callable[[str], MadeTree]) -> MadeTree:
+    """The trees of the four ECG sources under one root. Read only."""
     root = tmp_path_factory.mktemp("ecg_tree")
-    manifests = {
-        name: load_fake(name).make(root / name, n=24, seed=0, with_faults=True)
-        for name in ECG_SOURCES
-    }
-    return MadeTree(root, manifests)
+    trees = {name: made(name) for name in ECG_SOURCES}
+    for name, tree in trees.items():
+        (root / name).symlink_to(tree.root / name)
+    return MadeTree(root, {name: tree.manifests[name] for name, tree in trees.items()})
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,6 @@ pytest.importorskip("wfdb")
 SOURCES = ("ptb_xl", "chapman_shaoxing", "georgia", "cpsc")
 CLASSES = ("normal", "cd", "mi", "sttc", "other", "afib", "hyp")
 STANDARD = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-# The maker counts the row whose scp_codes do not parse as damaged. By the card it is a record
-# without labels: its signal is good.
-UNPARSED = {"ptb_xl": {"00905"}}
 LABEL_LISTS = ("labels", "labels_negative", "labels_uncertain")
 
 
@@ -90,7 +87,7 @@ def labelled_rows(raw, manifest):
 
 
 def test_records_are_those_of_the_manifest(raw, manifest, source):
-    assert set(raw.rows) - UNPARSED.get(source, set()) == set(manifest["records"])
+    assert set(raw.rows) == set(manifest["records"])
 
 
 def test_labels(raw, manifest):
@@ -172,7 +169,6 @@ def test_faults_are_reported_by_kind(raw, manifest, source):
     wanted = Counter(
         (record, fault["kind"])
         for record, fault in manifest["faults"].items()
-        if record not in UNPARSED.get(source, ())
     )
     assert found == wanted
 
@@ -187,7 +183,7 @@ def test_the_report_counts_the_good_records(raw):
 
 def test_unlabelled_records_are_in_no_list(raw, manifest, source):
     tables = {"251238007", "6180003"}  # codes in neither table of the Challenge
-    for record in {*manifest["unlabelled"], *UNPARSED.get(source, ())}:
+    for record in manifest["unlabelled"]:
         row = raw.rows[record]
         assert not set(row["native_labels"]) - tables - {"axis:MID"}
         assert [row[name] for name in LABEL_LISTS] == [[], [], []], record

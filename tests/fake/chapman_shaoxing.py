@@ -18,6 +18,7 @@ from ecg_waves import CURRENT, EARLY, UNDATED, Plan
 RELEASE = "a-large-scale-12-lead-electrocardiogram-database-for-arrhythmia-study-1.0.0"
 LEAF_010 = f"{RELEASE}/WFDBRecords/01/010"
 LEAF_011 = f"{RELEASE}/WFDBRecords/01/011"
+LAYOUT = "WFDB records (ecg-arrhythmia, PhysioNet Challenge or one flat folder)"
 TRAINING = "challenge-2021/1.0.3/training"
 CHAPMAN = f"{TRAINING}/chapman_shaoxing/g1"
 NINGBO = f"{TRAINING}/ningbo/g13"
@@ -138,7 +139,7 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
         seed: of waveforms and people; the same seed gives the same bytes.
         with_faults: also write records that a reader must refuse, and one with an empty Dx.
     """
-    manifest = ecg.new_manifest()
+    manifest = ecg.new_manifest([LAYOUT], ["6180003"])
     plans = [_settle(plan) for plan in SPECIAL]
     plans += [_settle(_usual(number, seed)) for number in range(n - len(SPECIAL))]
     if with_faults:

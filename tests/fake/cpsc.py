@@ -121,7 +121,7 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
         seed: of waveforms and people; the same seed gives the same bytes.
         with_faults: also write records that a reader must refuse, and one with an empty Dx.
     """
-    manifest = ecg.new_manifest()
+    manifest = ecg.new_manifest(["PhysioNet Challenge", "original MATLAB structs"])
     plans = [_settle(plan) for plan in SPECIAL]
     fill = n - len(SPECIAL) - len(ORIGINAL_FILES)
     plans += [_settle(_usual(number, seed)) for number in range(fill)]

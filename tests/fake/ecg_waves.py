@@ -373,14 +373,24 @@ def signal_facts(samples: np.ndarray, rate_hz: int = RATE_HZ) -> dict[str, Any]:
     }
 
 
-def new_manifest() -> dict[str, Any]:
+def new_manifest(layouts: Iterable[str], unknown_codes: Iterable[str] = ()) -> dict[str, Any]:
     """Returns an empty manifest: what a maker wrote, so that tests compare with numbers.
 
-    `records`: record id to what a reader must find (classes, codes, person, split, signal hashes).
-    `faults`: record id or file to kind (missing, damaged, copy), damage and why.
-    `unlabelled`: good records without a class. `specials`: special case to record ids.
+    `classes`: in label order. `layouts`: names, in the card, of those that are written.
+    `unknown_codes`: those that are written and stand in no table. `records`: record id to what a
+    reader must find (classes, codes, person, split, signal hashes). `faults`: record id or file to
+    kind (missing, damaged, copy), damage and why. `unlabelled`: good records without a class.
+    `specials`: special case to record ids.
     """
-    return {"records": {}, "faults": {}, "unlabelled": [], "specials": {}}
+    return {
+        "classes": list(CLASSES),
+        "layouts": list(layouts),
+        "unknown_codes": list(unknown_codes),
+        "records": {},
+        "faults": {},
+        "unlabelled": [],
+        "specials": {},
+    }
 
 
 def add_record(manifest: dict[str, Any], record: str, specials: Iterable[str], facts: dict) -> None:

@@ -171,7 +171,6 @@ FAULT_REASONS = {
     "truncated": ("damaged", "the signal file is shorter than its header says"),
     "eleven_leads": ("damaged", "V6 is missing: 11 leads"),
     "lfs_pointer": ("damaged", "a git-lfs pointer in place of the signal"),
-    "unparsable_scp_codes": ("damaged", "scp_codes is not a Python literal"),
     "odd_row": ("damaged", "the row breaks off before strat_fold and the file names"),
     "no_file": ("missing", "listed, but none of its files is there"),
     "copy": ("copy", "the row is listed twice"),
@@ -342,8 +341,13 @@ def _write_faults(root: Path, seed: int, manifest: dict[str, Any]) -> list[str]:
     lines = []
     for row in FAULTY:
         (damage,) = row.specials
-        _write_row(root, row, seed)
+        waves = _write_row(root, row, seed)
         lines.append(_damage(root, row, damage))
+        if damage == "unparsable_scp_codes":  # its signal is good: a record without labels
+            nothing = {"labels": [], "native": [], "superclasses": []}
+            facts = {**_facts(row, waves), **nothing}
+            ecg.add_record(manifest, f"{row.number:05d}", row.specials, facts)
+            continue
         kind, why = FAULT_REASONS[damage]
         ecg.add_fault(manifest, f"{row.number:05d}", kind, damage, why)
     twice = SPECIAL[0]
@@ -377,16 +381,17 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
         seed: of waveforms and people; the same seed gives the same bytes.
         with_faults: also write rows that a reader must refuse.
     """
-    manifest = ecg.new_manifest()
+    manifest = ecg.new_manifest(["original release"])
     release = root / "ptb-xl" / "1.0.3"
     rows = _rows(n, seed)
     for row in rows:
         facts = _facts(row, _write_row(release, row, seed))
-        facts["path"] = f"ptb-xl/1.0.3/{facts['path']}"
         ecg.add_record(manifest, f"{row.number:05d}", row.specials, facts)
     lines = [_csv_line(_cells(row).values()) for row in rows]
     if with_faults:
         lines += _write_faults(release, seed, manifest)
+    for facts in manifest["records"].values():
+        facts["path"] = f"ptb-xl/1.0.3/{facts['path']}"
     paths = [_path(row, rate_hz) for rate_hz in (100, 500) for row in rows]
     _write_index(release, lines, paths)
     return manifest
@@ -406,7 +411,7 @@ CHALLENGE = (
 
 def make_challenge_copy(root: Path, seed: int = 0) -> dict[str, Any]:
     """Writes four records of the layout of challenge-2021 and returns their manifest."""
-    manifest = ecg.new_manifest()
+    manifest = ecg.new_manifest(["PhysioNet Challenge"])
     for plan in CHALLENGE:
         dialect = LOWER_CASE_UNIT if plan.dialect is ecg.CURRENT else plan.dialect
         plan = replace(plan, dialect=dialect, noise_mv=NOISE_MV)
