@@ -31,12 +31,17 @@ MIN_SEEN = 200  # the share of damaged records is judged once this many were see
 
 @dataclass(frozen=True)
 class Placed:
-    """A record with its split; what a worker needs to make its row."""
+    """A record with its split; what a worker needs to make its row.
+
+    Attributes:
+        asked: whether its labels answer a question; the `qa` view leaves the others out.
+    """
 
     source: str
     example: Example
     split: str
     split_origin: str
+    asked: bool = True
 
     @property
     def id(self) -> str:
@@ -170,7 +175,8 @@ def collect(
         progress: wraps the walk over the index, to show how far it is.
 
     Returns:
-        The records in order of their ids, independent of the order of files, and the report.
+        The records in order of their ids, those without a question after all others (shards keep
+        the two apart), independent of the order of files, and the report.
 
     Raises:
         CorruptFileError: for the first damaged record, if `on_error` is "raise".
@@ -194,7 +200,7 @@ def collect(
     groups = _groups(examples, report)
     placed = _place(card, examples, groups, split_rule, request)
     if request.task == "qa":
-        asked = [p for p in placed if question_of(card, p.example, request)]
+        asked = [p for p in placed if p.asked]
         report.not_questions = len(placed) - len(asked)
         placed = asked
     return placed, report
@@ -268,10 +274,12 @@ def _place(
     ]
     decided = assign(units, "official" if rule == "csv" else rule, card.split.fractions)
     named = {"official": "user"} if rule == "csv" else {}
-    return [
-        Placed(card.name, examples[record], split, named.get(origin, origin))
-        for record, (split, origin) in sorted(decided.items())
-    ]
+    placed = []
+    for record, (split, origin) in sorted(decided.items()):
+        asked = question_of(card, examples[record], request) is not None
+        origin = named.get(origin, origin)
+        placed.append(Placed(card.name, examples[record], split, origin, asked))
+    return sorted(placed, key=lambda one: not one.asked)
 
 
 def _stratum(card: SourceCard, example: Example) -> str:

@@ -52,22 +52,24 @@ class Request:
                 raise OptionError(f"rate_hz={self.rate_hz!r} must be a positive number of Hz.")
 
 
-def labels_of(card: SourceCard, example: Example, request: Request) -> Labels:
-    """Returns the classes of a record; for a question `normal` excludes everything else."""
+def labels_of(
+    card: SourceCard, example: Example, request: Request, *, to_ask: bool = False
+) -> Labels:
+    """Returns the classes of a record; where they are `to_ask`, `normal` excludes all else."""
     options = request.options
     return classify(
         card,
         example.native,
         label_set=request.label_set or card.default_label_set,
         examined=example.examined,
-        normal_exclusive=request.task == "qa" or bool(options.get("normal_exclusive")),
+        normal_exclusive=to_ask or bool(options.get("normal_exclusive")),
         axis_as_hyp=bool(options.get("axis_as_hyp", True)),
     )
 
 
 def question_of(card: SourceCard, example: Example, request: Request) -> Question | None:
     """Returns the question of a record, or None where its labels answer none."""
-    labels = labels_of(card, example, request)
+    labels = labels_of(card, example, request, to_ask=True)
     return ask(card, labels, request.options.get("question", "set"))
 
 
