@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from climb_hf import catalog
-from climb_hf.battery import CHECKS, Check
+from climb_hf.battery import CHECKS
+from climb_hf.battery.registry import Check
 from climb_hf.check import check_option
 from climb_hf.errors import CheckFailedError, ClimbError
 from climb_hf.subject import LIMIT, NotApplicable, Subject

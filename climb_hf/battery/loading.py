@@ -1,0 +1,106 @@
+"""Checks that every way of loading gives the same rows."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from climb_hf.battery.registry import Register
+from climb_hf.schema import SPLITS
+from climb_hf.subject import NotApplicable, Subject, require, some
+
+check = Register()
+
+
+@check
+def splits_are_named_as_everywhere(subject: Subject) -> None:
+    """Splits are called train, validation and test, and train is never empty."""
+    found, _ = subject.load()
+    require(set(found) <= set(SPLITS), f"splits are called {some(found)}.")
+    require("train" in found, "there is nothing to train on.")
+
+
+@check
+def view_equals_stored_row(subject: Subject) -> None:
+    """What a config shows is what is stored, column by column."""
+    for identity, row in subject.rows().items():
+        stored = subject.stored()[identity]
+        for column in set(row) & set(stored):
+            require(
+                _plain(row[column]) == _plain(stored[column]),
+                f"{identity}: column {column!r} shows {_short(row[column])}, "
+                f"but {_short(stored[column])} is stored.",
+            )
+
+
+@check
+def questions_equal_stored_questions(subject: Subject) -> None:
+    """The question view has exactly the records that have a stored question, and the same text."""
+    asked = {i: row for i, row in subject.stored().items() if row["prompt"]}
+    if not asked:
+        raise NotApplicable("no record has a question")
+    shown = subject.rows(task="qa")
+    require(set(shown) == set(asked), f"asked or not: {some(set(shown) ^ set(asked))}.")
+
+
+@check
+def a_stream_equals_the_table(subject: Subject) -> None:
+    """Streaming gives the rows of the eager table, in its order."""
+    table, _ = subject.load()
+    stream, _ = subject.load(streaming=True)
+    require(set(stream) == set(table), f"splits are {set(stream)}, not {set(table)}.")
+    for split, rows in stream.items():
+        _same_rows(rows, table[split], f"streamed {split}")
+
+
+@check
+def two_processes_equal_one(subject: Subject) -> None:
+    """Two processes make the table that one makes."""
+    one, _ = subject.load()
+    two, _ = subject.load(num_proc=2, fresh="two")
+    for split in one:
+        _same_rows(two[split], one[split], f"{split} of two processes")
+
+
+@check
+def a_rerun_gives_equal_bytes(subject: Subject) -> None:
+    """Made again from the same files, the table is the same to the byte."""
+    first, _ = subject.load()
+    again, _ = subject.load(fresh="again")
+    for split in first:
+        digests = [_digest_of_files(found[split]) for found in (first, again)]
+        require(digests[0] == digests[1], f"split {split!r} has other bytes when made again.")
+
+
+def _digest_of_files(part: Any) -> str:
+    total = hashlib.sha256()
+    for file in part.cache_files:
+        total.update(Path(file["filename"]).read_bytes())
+    return total.hexdigest()
+
+
+def _same_rows(found: Iterable[Any], wanted: Iterable[Any], what: str) -> None:
+    for one, other in itertools.zip_longest(found, wanted):
+        require(one is not None and other is not None, f"{what}: another number of rows.")
+        differing = [c for c in other if _plain(one.get(c)) != _plain(other[c])]
+        require(not differing, f"{what}: {other['id']} differs in {some(differing)} ({one['id']}).")
+
+
+def _plain(value: Any) -> Any:
+    """A value as it is compared: numbers to float32, tuples as lists, absent keys of structs."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 3)
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
