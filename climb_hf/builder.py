@@ -11,7 +11,7 @@ import inspect
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,11 @@ from datasets.builder import Key
 
 import climb_hf
 from climb_hf import catalog, collect
+from climb_hf.catalog import Source
 from climb_hf.check import check_option, check_type, nearest
 from climb_hf.collect import Placed, Report
 from climb_hf.errors import ClimbError, CorruptFileError, DataNotFoundError, OptionError
+from climb_hf.io.tree import RawTree
 from climb_hf.labels import class_names
 from climb_hf.rows import Request, build_row
 from climb_hf.schema import SCHEMA_VERSION, SPLITS, Fault, features_for
@@ -101,6 +103,62 @@ class ClimbConfig(datasets.BuilderConfig):
                 check_option(f"label_set of {source!r}", self.label_set, tuple(card.label_sets))
 
 
+@dataclass(frozen=True)
+class Found:
+    """What lies of one source: its files, its records with their splits, and the report."""
+
+    source: Source
+    tree: RawTree
+    placed: list[Placed]
+    report: Report
+
+
+def gather(config: ClimbConfig, root: Path | None) -> list[Found]:
+    """Reads the index of each source of a config that lies under `root`; no media are opened.
+
+    Raises:
+        DataNotFoundError: if none of them is there.
+        CorruptFileError, TooManyBadRecordsError: see `collect.collect`.
+    """
+    sources = [catalog.get(name) for name in config.sources]
+    trees = collect.locate(sources, root) if root else {}
+    if not trees:
+        raise collect.not_found(sources, root)
+    found = []
+    for name, tree in trees.items():
+        show = partial(datasets.utils.tqdm, desc=f"Indexing {name}", unit=" records", disable=None)
+        placed, report = collect.collect(
+            catalog.get(name),
+            tree,
+            config.request(name),
+            split_rule=config.split_rule,
+            on_error=config.on_error,
+            max_error_rate=config.max_error_rate,
+            progress=show,
+        )
+        found.append(Found(catalog.get(name), tree, placed, report))
+    return found
+
+
+def row_or_fault(placed: Placed, request: Request, on_error: str) -> dict[str, Any] | Fault:
+    """Opens a record's media and returns its row, or what is wrong with it.
+
+    Raises:
+        CorruptFileError: for a damaged record, if `on_error` is "raise".
+    """
+    card = catalog.get(placed.source).card
+    try:
+        return build_row(card, placed.example, request, placed.split_origin)
+    except CorruptFileError as error:
+        path = str(placed.example.series[0].path) if placed.example.series else ""
+        if on_error == "raise":
+            raise CorruptFileError(
+                f"cannot read record {placed.id}: {error} ({path}) "
+                "Load with on_error='skip' to go on without it."
+            ) from error
+        return Fault(placed.example.record, "damaged", str(error), path)
+
+
 def _config_list() -> list[ClimbConfig]:
     made = []
     for name, sources in catalog.configs().items():
@@ -119,18 +177,71 @@ class _Configs:
         return [config for config in _config_list() if only in (None, config.name)]
 
 
-def code_digest() -> str:
-    """Returns a digest of every module and table that decides what a row holds."""
+def code_digest(names: Iterable[str] | None = None) -> str:
+    """Returns a digest of every module and table that decides what a row holds.
+
+    Args:
+        names: of the sources whose readers count; None means all.
+    """
     total = hashlib.sha256(f"{climb_hf.__version__} {SCHEMA_VERSION}".encode())
     package = Path(climb_hf.__file__).parent
     files = [*package.glob("*.py"), *package.glob("io/*.py"), *package.glob("vocabularies/*.csv")]
-    files += [Path(str(s.module.__file__)) for s in catalog.sources().values()]
-    for file in sorted(files):
+    readers = catalog.sources().values() if names is None else map(catalog.get, names)
+    files += [Path(str(source.module.__file__)) for source in readers]
+    # By name: an installation in another folder has the same code.
+    for file in sorted(files, key=lambda file: (file.name, file.parent.name)):
         total.update(file.name.encode() + file.read_bytes())
     return total.hexdigest()[:32]
 
 
-class ClimbBuilder(datasets.GeneratorBasedBuilder):
+class WithView:
+    """What our builders add to those of `datasets`: the decoded view, and what was left out."""
+
+    _decode: bool = True
+    _cache_dir: str
+    _output_dir: str
+    info: datasets.DatasetInfo
+
+    def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().as_dataset(*args, **kwargs)  # type: ignore[misc]
+        if self._cache_dir not in _told:  # once a process, however many splits are loaded
+            _told.add(self._cache_dir)
+            tell(self.reports())
+        return self._with_view(made)
+
+    def as_streaming_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().as_streaming_dataset(*args, **kwargs)  # type: ignore[misc]
+        if isinstance(made, dict):
+            return type(made)({name: self._with_view(part) for name, part in made.items()})
+        return self._with_view(made)
+
+    def _with_view(self, made: Any) -> Any:
+        if not self._decode or "series" not in self.info.features:
+            return made
+        return made.cast_column("series", Series())
+
+    def reports(self) -> list[Report]:
+        """Returns what was found of each source when the config was prepared."""
+        file = Path(self._cache_dir) / REPORT_FILE
+        return collect.from_json(json.loads(file.read_text())) if file.is_file() else []
+
+    def _save_reports(self, reports: list[Report]) -> None:
+        text = json.dumps(collect.as_json(reports), indent=1)
+        (Path(self._output_dir) / REPORT_FILE).write_text(text)
+
+
+def tell(reports: list[Report]) -> None:
+    """Logs what was left out, and why."""
+    for report in reports:
+        if report.faults or report.unknown_codes or report.not_questions:
+            logger.warning("%s", report.summary())
+            for fault in report.faults[:10]:
+                logger.warning("  %s %s: %s", fault.kind, fault.record, fault.reason)
+            if len(report.faults) > 10:
+                logger.warning("  and %d more", len(report.faults) - 10)
+
+
+class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
     """Makes the rows of a config from raw files, eagerly or as a stream.
 
     Args:
@@ -188,27 +299,10 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        sources = [catalog.get(name) for name in self.config.sources]
         root = collect.data_root(self.config.data_dir)
-        trees = collect.locate(sources, root) if root else {}
-        if not trees:
-            raise collect.not_found(sources, root)
-        placed: list[Placed] = []
-        self._reports = []
-        for name, tree in trees.items():
-            found, report = collect.collect(
-                catalog.get(name),
-                tree,
-                self.config.request(name),
-                split_rule=self.config.split_rule,
-                on_error=self.config.on_error,
-                max_error_rate=self.config.max_error_rate,
-                progress=partial(
-                    datasets.utils.tqdm, desc=f"Indexing {name}", unit=" records", disable=None
-                ),
-            )
-            placed += found
-            self._reports.append(report)
+        found = gather(self.config, root)
+        placed = [record for source in found for record in source.placed]
+        self._reports = [source.report for source in found]
         if not placed:
             counts = "; ".join(report.summary() for report in self._reports)
             raise DataNotFoundError(
@@ -216,7 +310,7 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
                 "carry no labels. Load task='classification', or fetch the label files too."
             )
         if dl_manager.is_streaming:
-            self._tell(self._reports)
+            tell(self._reports)
         folder = None if dl_manager.is_streaming else self._output_dir
         by_split = {name: [p for p in placed if p.split == name] for name in SPLITS}
         return [
@@ -244,23 +338,15 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
 
     def _row(self, placed: Placed, request: Request, log: Path | None) -> dict[str, Any] | None:
         """The row of a record, or None for a damaged one that is counted instead."""
-        card = catalog.get(placed.source).card
-        try:
-            return build_row(card, placed.example, request, placed.split_origin)
-        except CorruptFileError as error:
-            path = str(placed.example.series[0].path) if placed.example.series else ""
-            fault = Fault(placed.example.record, "damaged", str(error), path)
-            if self.config.on_error == "raise":
-                raise CorruptFileError(
-                    f"cannot read record {placed.id}: {error} ({path}) "
-                    "Load with on_error='skip' to go on without it."
-                ) from error
-            if log is None:
-                logger.warning("skipped record %s: %s", placed.id, error)
-            else:
-                with log.open("a") as file:
-                    file.write(json.dumps({"source": placed.source, **vars(fault)}) + "\n")
-            return None
+        found = row_or_fault(placed, request, self.config.on_error)
+        if not isinstance(found, Fault):
+            return found
+        if log is None:
+            logger.warning("skipped record %s: %s", placed.id, found.reason)
+        else:
+            with log.open("a") as file:
+                file.write(json.dumps({"source": placed.source, **vars(found)}) + "\n")
+        return None
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -273,8 +359,7 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
         self._add_late_faults(Path(self._output_dir))
         for report in self._reports:
             report.judge(self.config.max_error_rate)
-        text = json.dumps(collect.as_json(self._reports), indent=1)
-        (Path(self._output_dir) / REPORT_FILE).write_text(text)
+        self._save_reports(self._reports)
 
     def _add_late_faults(self, folder: Path) -> None:
         """Adds what the workers found damaged while they read samples."""
@@ -288,39 +373,6 @@ class ClimbBuilder(datasets.GeneratorBasedBuilder):
             file.unlink()
         for report in self._reports:
             report.faults.sort(key=lambda fault: (fault.kind, fault.record))
-
-    def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
-        made = super().as_dataset(*args, **kwargs)
-        if self._cache_dir not in _told:  # once a process, however many splits are loaded
-            _told.add(self._cache_dir)
-            self._tell(self.reports())
-        return self._with_view(made)
-
-    def as_streaming_dataset(self, *args: Any, **kwargs: Any) -> Any:
-        made = super().as_streaming_dataset(*args, **kwargs)
-        if isinstance(made, dict):
-            return type(made)({name: self._with_view(part) for name, part in made.items()})
-        return self._with_view(made)
-
-    def _with_view(self, made: Any) -> Any:
-        if not self._decode or "series" not in self.info.features:
-            return made
-        return made.cast_column("series", Series())
-
-    def reports(self) -> list[Report]:
-        """Returns what was found of each source when the config was prepared."""
-        file = Path(self._cache_dir) / REPORT_FILE
-        return collect.from_json(json.loads(file.read_text())) if file.is_file() else []
-
-    @staticmethod
-    def _tell(reports: list[Report]) -> None:
-        for report in reports:
-            if report.faults or report.unknown_codes or report.not_questions:
-                logger.warning("%s", report.summary())
-                for fault in report.faults[:10]:
-                    logger.warning("  %s %s: %s", fault.kind, fault.record, fault.reason)
-                if len(report.faults) > 10:
-                    logger.warning("  and %d more", len(report.faults) - 10)
 
 
 def _check_names(kwargs: Mapping[str, Any]) -> None:
