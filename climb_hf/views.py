@@ -9,13 +9,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from climb_hf.errors import CorruptFileError, OptionError
-
-_known_features: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,31 @@ class Signal:
     n_valid: int | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = np.array(self.values, dtype=dtype, copy=copy).view(_SignalArray)
+        array = np.array(self.values, dtype=dtype, copy=copy)
+        if dtype is not None or copy is not None:
+            return array
+        array = array.view(_SignalArray)
         array.signal = self
         return array
 
 
 class _SignalArray(np.ndarray):
-    """Values that remember their signal: `datasets` hands them to `encode` in its place."""
+    """The values of a signal, which `datasets` stores as the struct that they came from.
+
+    Before it writes a row, `datasets` asks each value for its array, and takes `array[()]` where
+    that has no dimension; what it shows as numpy or torch it takes whole. NumPy itself counts
+    dimensions elsewhere, and `np.asarray` gives an ordinary array.
+    """
 
     signal: Signal | None = None
+
+    @property
+    def ndim(self) -> int:
+        return super().ndim if self.signal is None else 0
+
+    def __getitem__(self, key: Any) -> Any:
+        whole = isinstance(key, tuple) and key == ()
+        return encode(self.signal) if whole and self.signal is not None else super()[key]
 
 
 def range_scaled(signal: Signal) -> Signal:
@@ -98,7 +113,6 @@ def encode(value: Signal | Mapping[str, Any]) -> dict[str, Any]:
     """Returns the stored struct of a `Signal`, as float32; a stored struct passes unchanged."""
     if isinstance(value, Mapping):
         return dict(value)
-    value = getattr(value, "signal", value)
     if not isinstance(value, Signal):
         raise OptionError(
             f"a series cannot be stored from {type(value).__name__}: rate and channels are not "
@@ -131,7 +145,11 @@ class Series:
 
     def __post_init__(self) -> None:
         # A table of several files rebuilds its features by name, so the name has to be known.
-        _register(type(self))
+        register()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        register()  # in a process that was handed a data set and has made no view itself
+        self.__dict__.update(state)
 
     def __call__(self) -> Any:
         from climb_hf.schema import disk_features
@@ -149,17 +167,15 @@ class Series:
         return [decode(one) for one in value or ()]
 
 
-def _register(feature: Any) -> None:
-    """Makes a view feature known to `datasets` by its class name, once a process.
+@cache
+def register() -> None:
+    """Makes the view feature known to `datasets` by its class name, once a process.
 
     The function of `datasets` is public but warns that it is experimental; what is stored never
     holds a feature of ours, so a later change could only break the view.
     """
     from datasets.features import features
 
-    if feature in _known_features:
-        return
-    _known_features.append(feature)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        features.register_feature(feature, feature.__name__)
+        features.register_feature(Series, Series.__name__)

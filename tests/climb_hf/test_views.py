@@ -135,10 +135,20 @@ def test_map_over_a_decoded_row_sees_signals(viewed):
     assert found["n"] == [[4], []]
 
 
-def test_map_that_reads_the_column_writes_its_values_back_as_lists(viewed):
-    # The limit that the schema notes (section 3): `map` keeps what was read, not what was stored.
+def test_map_that_reads_the_column_writes_signals_back_as_float32(viewed):
     found = viewed.map(lambda row: {"n": len(row["series"])}, load_from_cache_file=False)
-    assert same(np.array(found[0]["series"][0], "f4"))
+    assert same(found[0]["series"][0].values)
+    stored = found.cast_column("series", disk_features()["series"])[0]["series"][0]
+    assert stored == encode(viewed[0]["series"][0])
+    assert stored["dtype"] == "<f4"
+
+
+def test_a_signal_under_numpy_is_an_ordinary_array(viewed):
+    signal = viewed[0]["series"][0]
+    for array in (np.asarray(signal), viewed.with_format("numpy")[0]["series"][0]):
+        assert type(array) is np.ndarray
+        assert array.ndim == 2
+        assert same(array[0], VALUES[0])
 
 
 def test_map_that_does_not_read_the_column_leaves_the_view(viewed):
