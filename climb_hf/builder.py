@@ -19,7 +19,9 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import datasets
+import pyarrow as pa
 from datasets.builder import Key
+from datasets.iterable_dataset import ArrowExamplesIterable
 
 import climb_hf
 from climb_hf import catalog, collect
@@ -336,6 +338,19 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
                 if row is not None:
                     yield Key(chunk_index, row_index), {name: row[name] for name in columns}
 
+    def _get_examples_iterable_for_split(
+        self, split_generator: datasets.SplitGenerator
+    ) -> ArrowExamplesIterable:
+        # Without tables, the arrow and pandas formats and `to_parquet` of a stream guess types row
+        # by row, and fail at the first null; numpy and torch show a null otherwise than eager rows.
+        return ArrowExamplesIterable(self._generate_tables, split_generator.gen_kwargs)
+
+    def _generate_tables(self, **kwargs: Any) -> Iterator[tuple[Key, pa.Table]]:
+        features = self.info.features
+        schema = features.arrow_schema
+        for key, row in self._generate_examples(**kwargs):
+            yield key, pa.Table.from_pylist([features.encode_example(row)], schema=schema)
+
     def _row(self, placed: Placed, request: Request, log: Path | None) -> dict[str, Any] | None:
         """The row of a record, or None for a damaged one that is counted instead."""
         found = row_or_fault(placed, request, self.config.on_error)
@@ -411,8 +426,21 @@ def builder_for(module: ModuleType) -> type[ClimbBuilder]:
         "__doc__": f"Builder of the source {name!r}; see `ClimbBuilder`.",
         "only": name,
         "__init__": _with_default_config(name),
+        "__reduce__": _reduced,
     }
     return type("Builder", (ClimbBuilder,), members)
+
+
+def _reduced(self: ClimbBuilder) -> tuple[Any, ...]:
+    # By its name, the class of a source in a file of its own is found in this process only.
+    return _made_again, (self.only, self._source_files), self.__getstate__()
+
+
+def _made_again(name: str, files: tuple[str, ...]) -> ClimbBuilder:
+    for file in files:
+        catalog.add_file(file)
+    kind = catalog.get(name).module.Builder
+    return kind.__new__(kind)
 
 
 def _with_default_config(name: str) -> Any:
