@@ -17,12 +17,18 @@ from typing import Any
 from climb_hf.card import SourceCard
 from climb_hf.catalog import Source
 from climb_hf.check import check_option
-from climb_hf.errors import CorruptFileError, DataNotFoundError, OptionError, TooManyBadRecordsError
+from climb_hf.errors import (
+    CardError,
+    CorruptFileError,
+    DataNotFoundError,
+    OptionError,
+    TooManyBadRecordsError,
+)
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree, walk
 from climb_hf.labels import classify, unknown_codes
 from climb_hf.rows import Request, question_of
-from climb_hf.schema import Example, Fault
+from climb_hf.schema import SPLITS, Example, Fault
 from climb_hf.splits import SPLIT_RULES, Unit, assign, join_groups
 
 DATA_DIR_VARIABLE = "CLIMB_DATA_DIR"
@@ -190,6 +196,11 @@ def collect(
             if on_error == "raise" and found.kind == "damaged":
                 raise CorruptFileError(_fault_message(card, found))
             report.faults.append(found)
+        elif found.split not in (None, *SPLITS):
+            raise CardError(
+                f"the reader of source {card.name!r} puts record {found.record} into split "
+                f"{found.split!r}; splits are called {', '.join(SPLITS)}."
+            )
         elif found.record in examples:
             report.faults.append(Fault(found.record, "copy", "its id was seen before"))
         else:

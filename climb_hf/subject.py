@@ -273,12 +273,14 @@ class Subject:
         """Returns a folder with links to the source's files in which some were harmed.
 
         Args:
-            name: of the folder.
+            name: of the folder; one that was made before is returned as it is.
             harm: is given the path of a copy that it may change or remove.
             files: paths in the tree.
         """
         folder = self.work / name
         inside = folder / self.card.name
+        if inside.exists():
+            return folder
         for path, _, _ in self.tree.files:
             target = inside / path
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from datasets.exceptions import DatasetsError
+
 from climb_hf import catalog
 from climb_hf.battery import CHECKS
 from climb_hf.battery.registry import Check
@@ -36,6 +38,19 @@ __all__ = [
 ]
 
 
+# What the code of a source may raise when something in it is wrong.
+_RAISED = (
+    ClimbError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 @dataclass(frozen=True)
 class Result:
     """What a check came to.
@@ -52,14 +67,16 @@ class Result:
 
 
 def run_check(name: str, subject: Subject) -> Result:
-    """Runs one check; a source that raises an error of climb-hf fails it."""
+    """Runs one check; a source that raises fails it, and the message says with what."""
     try:
         CHECKS[name](subject)
     except NotApplicable as reason:
         return Result(name, "not applicable", str(reason))
-    except ClimbError as error:
-        kind = "" if isinstance(error, CheckFailedError) else f"{type(error).__name__}: "
-        return Result(name, "failed", f"{kind}{error}")
+    except CheckFailedError as error:
+        return Result(name, "failed", str(error))
+    except (*_RAISED, DatasetsError) as error:
+        cause = error.__cause__ or error  # `datasets` wraps what a reader raises
+        return Result(name, "failed", f"it raised {type(cause).__name__}: {cause}")
     return Result(name, "passed")
 
 

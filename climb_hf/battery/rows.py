@@ -154,13 +154,21 @@ def series_are_the_makers(subject: Subject) -> None:
     require(looked > 0, "none of the records opened is one that the maker tells of.")
 
 
+def _gold(identity: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return split_gold(row["answer"], row["options"])
+    except ValueError as error:
+        require(False, f"{identity}: {error}.")
+        raise
+
+
 @check
 def questions_can_be_answered(subject: Subject) -> None:
     """The gold answer scores 1, every other single option less, and no answer at all 0."""
     if subject.card.question is None:
         raise NotApplicable("the source asks no question")
     for identity, row in subject.rows(task="qa").items():
-        options, gold = row["options"], split_gold(row["answer"], row["options"])
+        options, gold = row["options"], _gold(identity, row)
 
         def score(text: str, options: Any = options, gold: Any = gold) -> float:
             return set_f1(parse(text, options), gold)
