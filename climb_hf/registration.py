@@ -45,6 +45,12 @@ def unregister() -> None:
             module.dataset_module_factory = original  # type: ignore[attr-defined]
 
 
+def is_registered() -> bool:
+    """Whether `datasets` is loaded and its `load_dataset("climb", ...)` reaches our builder."""
+    load = sys.modules.get(_TARGET)
+    return hasattr(getattr(load, "dataset_module_factory", None), "climb_hf_original")
+
+
 def _holders() -> list[ModuleType]:
     """The loaded modules that hold the function: `datasets.inspect` keeps a reference too."""
     loaded = (sys.modules.get(name) for name in (_TARGET, "datasets.inspect"))
@@ -52,6 +58,9 @@ def _holders() -> list[ModuleType]:
 
 
 def _wrap(load: ModuleType) -> None:
+    from climb_hf import views
+
+    views.register()  # what was saved decoded can then be read, whatever is loaded first
     absent = [name for name in _SYMBOLS if not hasattr(load, name)]
     if absent:
         raise RegistrationError(

@@ -38,10 +38,10 @@ class Signal:
     n_valid: int | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = np.array(self.values, dtype=dtype, copy=copy)
+        values = np.array(self.values, dtype=dtype, copy=copy)
         if dtype is not None or copy is not None:
-            return array
-        array = array.view(_SignalArray)
+            return values
+        array = values.view(_SignalArray)
         array.signal = self
         return array
 
@@ -61,8 +61,9 @@ class _SignalArray(np.ndarray):
         return super().ndim if self.signal is None else 0
 
     def __getitem__(self, key: Any) -> Any:
-        whole = isinstance(key, tuple) and key == ()
-        return encode(self.signal) if whole and self.signal is not None else super()[key]
+        if isinstance(key, tuple) and key == () and self.signal is not None:
+            return encode(self.signal)
+        return super().__getitem__(key)
 
 
 def range_scaled(signal: Signal) -> Signal:

@@ -151,6 +151,12 @@ def test_a_signal_under_numpy_is_an_ordinary_array(viewed):
         assert same(array[0], VALUES[0])
 
 
+def test_signals_can_be_stacked(viewed):
+    signal = viewed[0]["series"][0]
+    assert same(np.stack([signal, signal]), np.stack([VALUES, VALUES]))
+    assert same(signal.__array__()[1, 1:], VALUES[1, 1:])  # as datasets asks for it
+
+
 def test_map_that_does_not_read_the_column_leaves_the_view(viewed):
     found = viewed.map(lambda row: {"n": len(row["id"])}, load_from_cache_file=False)
     assert same(found[0]["series"][0].values)
