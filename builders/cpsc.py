@@ -9,12 +9,12 @@ from typing import Any
 
 from climb_hf.card import CC_BY_4_0, Access, Layout, Option, Proof, Remote, SourceCard, SplitRule
 from climb_hf.ecg import OPTIONS, SNOMED, TWELVE_LEADS, challenge_records
-from climb_hf.errors import CorruptFileError
 from climb_hf.io.header import Header
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault, SeriesFile
+from climb_hf.windows import whole_windows
 
 CARD = SourceCard(
     name="cpsc",
@@ -62,73 +62,38 @@ CARD = SourceCard(
     **SNOMED,
 )
 # In the order of the codes 1 to 9 of REFERENCE.csv; early headers write the acronyms.
-NINE = {
-    "Normal": "426783006",
-    "AF": "164889003",
-    "I-AVB": "270492004",
-    "LBBB": "164909002",
-    "RBBB": "59118001",
-    "PAC": "284470004",
-    "PVC": "164884008",
-    "STD": "429622005",
-    "STE": "164931005",
-}
+ACRONYMS = ("Normal", "AF", "I-AVB", "LBBB", "RBBB", "PAC", "PVC", "STD", "STE")
+CODES = (
+    *("426783006", "164889003", "270492004", "164909002", "59118001"),
+    *("284470004", "164884008", "429622005", "164931005"),
+)
 WINDOW_S = 10.0
 
 
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields the WFDB records, then the original structs that no WFDB record stands for."""
-    lengths: dict[str, float] = {}
-
-    def describe(header: Header, example: Example) -> Example:
-        lengths[example.record] = (header.n_samples or 0) / header.rate_hz
-        if example.record.startswith("Q"):
-            return replace(example, site="cpsc_2018_extra")
-        return replace(example, site="cpsc_2018", examined=tuple(NINE.values()))
-
     seen = set()
-    for found in challenge_records(tree, r"[AQ]\d{4}", describe, codes=NINE):
+    codes = dict(zip(ACRONYMS, CODES, strict=True))
+    for found in challenge_records(tree, r"[AQ]\d{4}", _describe, codes=codes):
         seen.add(found.record)
-        if isinstance(found, Example) and options["windows"] == "all":
-            yield from _windows(found, lengths[found.record])
-        else:
-            yield found
+        yield from whole_windows(found, WINDOW_S) if options["windows"] == "all" else (found,)
     for found in _structs(tree, seen):
-        if isinstance(found, Example) and options["windows"] == "all":
-            yield from _struct_windows(found)
-        else:
-            yield found
+        yield from whole_windows(found, WINDOW_S) if options["windows"] == "all" else (found,)
 
 
-def _windows(example: Example, duration_s: float) -> Iterator[Example]:
-    """The whole 10 s windows of a recording; a shorter recording is one window."""
-    for index in range(max(int(duration_s // WINDOW_S), 1)):
-        cut = replace(example.series[0], start_s=index * WINDOW_S, stop_s=(index + 1) * WINDOW_S)
-        record = f"{example.record}/{index}"
-        yield replace(example, record=record, recording=example.record, series=(cut,))
-
-
-def _struct_windows(example: Example) -> Iterator[Example | Fault]:
-    """A struct's length stands inside it alone, so this opens it."""
-    from climb_hf.io.signal import load
-
-    file = example.series[0]
-    try:
-        series = load(file)
-    except CorruptFileError as error:
-        yield Fault(example.record, "damaged", str(error), str(file.path))
-        return
-    yield from _windows(example, series.n_valid / series.rate_hz)
+def _describe(header: Header, example: Example) -> Example:
+    if example.record.startswith("Q"):
+        return replace(example, site="cpsc_2018_extra")
+    return replace(example, site="cpsc_2018", examined=CODES)
 
 
 def _structs(tree: RawTree, seen: set[str]) -> Iterator[Example | Fault]:
-    codes = list(NINE.values())
     reference: dict[str, list[str]] = {}
     for path in tree.named("REFERENCE.csv"):
         for row in read_csv(tree.path(path), ("Recording", "First_label")):
             given = (row.get(f"{nth}_label") for nth in ("First", "Second", "Third"))
-            numbers = [int(n) for n in given if n and n.isdigit() and 1 <= int(n) <= len(codes)]
-            reference[row["Recording"]] = [codes[number - 1] for number in numbers]
+            numbers = [int(n) for n in given if n and n.isdigit() and 1 <= int(n) <= len(CODES)]
+            reference[row["Recording"]] = [CODES[number - 1] for number in numbers]
             if row["Recording"] not in seen and not tree.named(f"{row['Recording']}.mat"):
                 yield Fault(row["Recording"], "missing", "listed, but its file is not there", path)
     for path in tree.find(r"A\d{4}\.mat"):
@@ -139,7 +104,7 @@ def _structs(tree: RawTree, seen: set[str]) -> Iterator[Example | Fault]:
         yield Example(
             record=record,
             native=tuple(reference.get(record, ())),
-            examined=tuple(codes),
+            examined=CODES,
             site="cpsc_2018",
             flags=("patient_unknown",),
             series=(SeriesFile(path=tree.path(path), reader="ecg_struct"),),

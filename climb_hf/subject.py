@@ -88,13 +88,17 @@ class Subject:
 
     # -- what is right --
 
+    def knows(self, key: str) -> bool:
+        """Whether the maker of the files says something."""
+        return self._truth is not None and key in self._truth
+
     def truth(self, key: str) -> Any:
         """Returns what the maker of the files says.
 
         Raises:
             NotApplicable: if the maker does not say.
         """
-        if self._truth is None or key not in self._truth:
+        if self._truth is None or not self.knows(key):
             raise NotApplicable(f"needs the maker of the files to say {key!r}")
         return self._truth[key]
 
