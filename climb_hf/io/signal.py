@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ import numpy as np
 
 from climb_hf.check import check_option
 from climb_hf.errors import CorruptFileError
-from climb_hf.io.header import STANDARD_LEADS, check_signal_file, read_header
+from climb_hf.io.header import (
+    PLAIN_BITS,
+    STANDARD_LEADS,
+    Header,
+    check_signal_file,
+    read_header,
+)
+from climb_hf.io.wfdb_samples import frames_in, read_samples
 from climb_hf.optional import need
 from climb_hf.schema import SeriesFile
 
@@ -29,7 +37,7 @@ class RawSeries:
     """Samples as they were stored, and what turns them into physical values.
 
     Attributes:
-        data: shape (channels, time), integer codes or float32.
+        data: shape (channels, time), integer codes or float32, in any order in memory.
         rate_hz: samples per second.
         channels, units: one entry per channel.
         gain, offset: float64 per channel; physical = (data - offset) / gain.
@@ -71,18 +79,81 @@ def load(source: SeriesFile) -> RawSeries:
     series = _READERS[source.reader](source)
     if source.gain is not None:
         series = replace(series, gain=np.full(len(series.channels), source.gain))
-    if source.start_s or source.stop_s is not None:
-        series = cut(series, source.start_s, source.stop_s)
     return series
 
 
+def _part(series: RawSeries, source: SeriesFile) -> RawSeries:
+    """The part of a recording that a source file means."""
+    if not source.start_s and source.stop_s is None:
+        return series
+    return cut(series, source.start_s, source.stop_s)
+
+
 def _wfdb(source: SeriesFile) -> RawSeries:
-    wfdb = need("wfdb", extra="ecg")
     header = read_header(source.path)
-    signal = source.signal or source.path.with_name(Path(header.leads[0].file).name)
+    signal = source.signal or _named_signal(header)
     if not signal.is_file():
         raise CorruptFileError(f"the signal file {signal.name} is not beside its header.")
-    check_signal_file(header, signal, signal.stat().st_size)
+    one_file = source.mend or len(header.file_names) == 1
+    if one_file:
+        check_signal_file(header, signal, signal.stat().st_size)
+    if one_file and header.plain:
+        return _plain(source, header, signal)
+    codes = _narrow(_codes_by_wfdb(source, header, signal))
+    return _part(_with_facts(header, codes), source)
+
+
+def _named_signal(header: Header) -> Path:
+    """The signal file that the first lead names; one that would lie elsewhere is not opened."""
+    name = header.leads[0].file
+    if Path(name).name != name:
+        raise CorruptFileError(f"{header.path.name} names {name}, which is not beside it.")
+    return header.path.with_name(name)
+
+
+def _plain(source: SeriesFile, header: Header, signal: Path) -> RawSeries:
+    first, n_leads = header.leads[0], len(header.leads)
+    held = header.n_samples
+    if held is None:
+        held = frames_in(signal.stat().st_size - first.skip, first.code, n_leads)
+    if held < 1:
+        raise CorruptFileError(f"{signal.name} holds no samples. Fetch the file again.")
+    wide = PLAIN_BITS[first.code] > 16
+    # What a wide format is narrowed to depends on the whole recording.
+    wanted = range(held) if wide else _frames(header.rate_hz, held, source)
+    codes = read_samples(signal, first.code, skip=first.skip, n_leads=n_leads, frames=wanted)
+    if wide:
+        return _part(_with_facts(header, _narrow(codes)), source)
+    return _with_facts(header, codes, start_s=wanted.start / header.rate_hz)
+
+
+def _frames(rate_hz: float, held: int, source: SeriesFile) -> range:
+    """The samples of a lead that a source file means."""
+    first = round(source.start_s * rate_hz)
+    last = held if source.stop_s is None else min(round(source.stop_s * rate_hz), held)
+    return range(first, max(first, last))
+
+
+def _with_facts(header: Header, codes: np.ndarray, start_s: float = 0.0) -> RawSeries:
+    """Samples with what the header says of them."""
+    leads = header.leads
+    formats = {lead.code for lead in leads}
+    return RawSeries(
+        data=codes,
+        rate_hz=header.rate_hz,
+        channels=tuple([lead.name for lead in leads]),
+        units=tuple([lead.unit for lead in leads]),
+        gain=np.array([lead.gain for lead in leads], dtype=np.float64),
+        offset=np.array([lead.baseline for lead in leads], dtype=np.float64),
+        invalid=INVALID_CODES.get(formats.pop()) if len(formats) == 1 else None,
+        n_valid=codes.shape[1],
+        start_s=start_s,
+    )
+
+
+def _codes_by_wfdb(source: SeriesFile, header: Header, signal: Path) -> np.ndarray:
+    """Samples of the formats that are not plain, shape (leads, time)."""
+    wfdb = need("wfdb", extra="ecg")
     try:
         if source.mend:
             record = _mended_record(wfdb, source.path, signal)
@@ -90,20 +161,9 @@ def _wfdb(source: SeriesFile) -> RawSeries:
             record = wfdb.rdrecord(str(source.path.with_suffix("")), physical=False)
     except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
         raise CorruptFileError(f"wfdb cannot read {source.path.name}: {error}") from error
-    if record.d_signal is None or len(record.sig_name or ()) != record.d_signal.shape[1]:
+    if record.d_signal is None or len(header.leads) != record.d_signal.shape[1]:
         raise CorruptFileError(f"{source.path.name} does not name each of its leads.")
-    codes = np.ascontiguousarray(record.d_signal.T)
-    formats = {str(code) for code in record.fmt}
-    return RawSeries(
-        data=_narrow(codes),
-        rate_hz=float(record.fs),
-        channels=tuple(record.sig_name),
-        units=tuple(record.units),
-        gain=np.asarray(record.adc_gain, dtype=np.float64),
-        offset=np.asarray(record.baseline, dtype=np.float64),
-        invalid=INVALID_CODES.get(formats.pop()) if len(formats) == 1 else None,
-        n_valid=codes.shape[1],
-    )
+    return np.ascontiguousarray(record.d_signal.T)
 
 
 def _mended_record(wfdb: Any, header: Path, signal: Path) -> Any:
@@ -112,13 +172,11 @@ def _mended_record(wfdb: Any, header: Path, signal: Path) -> Any:
     A corrected header is written into a folder of its own beside a link to the signal; the
     user's folder is never written to.
     """
-    lines = header.read_text("utf-8", "replace").splitlines()
-    fields = lines[0].split()
+    lines = [line.strip() for line in header.read_text("utf-8", "replace").splitlines()]
+    first, *leads = [line for line in lines if line and not line.startswith("#")]
+    mended = [" ".join(["record", *first.split()[1:4]])]
+    mended += [" ".join([signal.name, *line.split(maxsplit=1)[1:]]) for line in leads]
     with tempfile.TemporaryDirectory() as folder:
-        mended = [" ".join(["record", *fields[1:4]])]
-        for line in lines[1:]:
-            if line.strip() and not line.startswith("#"):
-                mended.append(" ".join([signal.name, *line.split(maxsplit=1)[1:]]))
         (Path(folder) / "record.hea").write_text("\n".join(mended) + "\n")
         (Path(folder) / signal.name).symlink_to(signal.absolute())
         return wfdb.rdrecord(str(Path(folder) / "record"), physical=False)
@@ -140,7 +198,7 @@ def _ecg_struct(source: SeriesFile) -> RawSeries:
         raise CorruptFileError(
             f"{source.path.name}: ECG.data has shape {values.shape}, expected (12, samples)."
         )
-    return RawSeries(
+    series = RawSeries(
         data=values,
         rate_hz=500.0,
         channels=STANDARD_LEADS,
@@ -151,6 +209,7 @@ def _ecg_struct(source: SeriesFile) -> RawSeries:
         n_valid=values.shape[1],
         facts={"age": age, "sex": sex},
     )
+    return _part(series, source)
 
 
 _READERS: dict[str, Callable[[SeriesFile], RawSeries]] = {
@@ -175,22 +234,32 @@ def order_channels(series: RawSeries, wanted: Sequence[str]) -> RawSeries:
     Raises:
         CorruptFileError: if a wanted channel is absent or named twice.
     """
-    names = [name.strip().lower() for name in series.channels]
+    named = tuple(wanted)
+    rows = _rows(tuple(series.channels), named)
+    if series.channels == named:
+        return series
+    in_order = rows == tuple(range(len(series.channels)))
+    return replace(
+        series,
+        data=series.data if in_order else series.data[list(rows)],
+        channels=named,
+        units=tuple(series.units[row] for row in rows),
+        gain=series.gain[list(rows)],
+        offset=series.offset[list(rows)],
+    )
+
+
+@lru_cache(maxsize=256)
+def _rows(channels: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[int, ...]:
+    """Where each wanted channel stands; the records of a release name theirs alike."""
+    names = [name.strip().lower() for name in channels]
     missing = [name for name in wanted if names.count(name.lower()) != 1]
     if missing:
         raise CorruptFileError(
             f"leads {', '.join(missing)} are absent or named twice; "
-            f"the file names {', '.join(series.channels)}."
+            f"the file names {', '.join(channels)}."
         )
-    rows = [names.index(name.lower()) for name in wanted]
-    return replace(
-        series,
-        data=np.ascontiguousarray(series.data[rows]),
-        channels=tuple(wanted),
-        units=tuple(series.units[row] for row in rows),
-        gain=series.gain[rows],
-        offset=series.offset[rows],
-    )
+    return tuple(names.index(name.lower()) for name in wanted)
 
 
 def to_millivolts(series: RawSeries) -> RawSeries:
@@ -199,6 +268,8 @@ def to_millivolts(series: RawSeries) -> RawSeries:
     Raises:
         CorruptFileError: if a unit is no voltage.
     """
+    if all(unit == "mV" for unit in series.units):
+        return series
     unknown = [unit for unit in series.units if unit.lower() not in _PER_MILLIVOLT]
     if unknown:
         raise CorruptFileError(f"unit {unknown[0]!r} is no voltage (mV, uV or V).")
@@ -210,7 +281,7 @@ def cut(series: RawSeries, start_s: float, stop_s: float | None) -> RawSeries:
     """Returns the part of a series from `start_s` to `stop_s` (None: its end)."""
     first = round(start_s * series.rate_hz)
     last = series.n_valid if stop_s is None else min(round(stop_s * series.rate_hz), series.n_valid)
-    part = np.ascontiguousarray(series.data[:, first:last])
+    part = series.data[:, first:last]
     return replace(
         series, data=part, n_valid=part.shape[1], start_s=series.start_s + first / series.rate_hz
     )
@@ -259,7 +330,7 @@ def crop_or_pad(series: RawSeries, duration_s: float) -> RawSeries:
     wanted = round(duration_s * series.rate_hz)
     held = series.data.shape[1]
     if held > wanted:
-        data, flags = np.ascontiguousarray(series.data[:, :wanted]), (*series.flags, "cropped")
+        data, flags = series.data[:, :wanted], (*series.flags, "cropped")
         return replace(series, data=data, n_valid=min(series.n_valid, wanted), flags=flags)
     if held == wanted:
         return series
@@ -272,20 +343,29 @@ def crop_or_pad(series: RawSeries, duration_s: float) -> RawSeries:
 def quality_flags(series: RawSeries) -> tuple[str, ...]:
     """Returns `invalid_samples` and `flat_channel` where they hold for the recorded part."""
     recorded = series.data[:, : series.n_valid]
-    flags = []
-    lost = recorded == series.invalid if series.invalid is not None else ~np.isfinite(recorded)
-    if lost.any():
-        flags.append("invalid_samples")
-    if recorded.shape[1] and (recorded == recorded[:, :1]).all(axis=1).any():
-        flags.append("flat_channel")
-    return tuple(flags)
+    if not recorded.size:
+        return ()
+    lost, flat = _any_lost(recorded, series.invalid), _any_flat(recorded)
+    return ("invalid_samples",) * lost + ("flat_channel",) * flat
+
+
+def _any_lost(recorded: np.ndarray, invalid: int | None) -> bool:
+    if invalid is None:
+        return recorded.dtype.kind == "f" and not np.isfinite(recorded).all()
+    # The code is the lowest of its format, so that the minimum alone tells of most records.
+    return not recorded.min() > invalid and bool((recorded == invalid).any())
+
+
+def _any_flat(recorded: np.ndarray) -> bool:
+    maybe = recorded[recorded[:, 0] == recorded[:, -1]]
+    return bool((maybe == maybe[:, :1]).all(axis=1).any())
 
 
 def as_struct(series: RawSeries) -> dict[str, Any]:
     """Returns the series as the struct that is stored: little-endian bytes in C order."""
     data = series.data.astype(series.data.dtype.newbyteorder("<"), copy=False)
     return {
-        "data": np.ascontiguousarray(data).tobytes(),
+        "data": data.tobytes(),
         "dtype": data.dtype.str if data.dtype.itemsize > 1 else f"|i{data.dtype.itemsize}",
         "shape": list(data.shape),
         "rate_hz": series.rate_hz,

@@ -67,6 +67,33 @@ def test_gain_0_means_200(header, gain):
     assert header("X 12 500 5000", line).leads[0].gain == 200.0
 
 
+def test_a_baseline_that_is_not_written_is_the_adc_zero(header):
+    # WFDB header(5): "if not present, the baseline is taken to be equal to the ADC zero".
+    line = CURRENT.replace("1000.0(0)/mV 16 0", "200 11 1024")
+    assert header("X 12 500 5000", line).leads[0].baseline == 1024
+
+
+def test_a_baseline_that_is_written_counts(header):
+    line = CURRENT.replace("1000.0(0)/mV 16 0", "200(-7) 11 1024")
+    assert header("X 12 500 5000", line).leads[0].baseline == -7
+
+
+def test_samples_a_frame_skew_and_skip_are_told_apart(header):
+    lead = header("X 12 500 5000", CURRENT.replace("16x1+24", "212x4:3+512")).leads[0]
+    assert (lead.code, lead.per_frame, lead.skew, lead.skip) == ("212", 4, 3, 512)
+
+
+@pytest.mark.parametrize("kind", ["16x1+24", "16+24", "16", "212", "80", "61", "24", "32:0"])
+def test_one_sample_a_frame_in_a_common_format_is_plain(header, kind):
+    assert header("X 12 500 5000", CURRENT.replace("16x1+24", kind)).plain
+
+
+@pytest.mark.parametrize("kind", ["16x2", "16:1", "8", "310", "311", "160", "516", "16x{lead}"])
+def test_anything_else_is_not_plain(header, kind):
+    leads = ("1", *("2" * 11)) if "lead" in kind else LEADS
+    assert not header("X 12 500 5000", CURRENT.replace("16x1+24", kind), leads=leads).plain
+
+
 def test_a_unit_that_is_not_written_is_millivolt(header):
     assert header("X 12 500 5000", CURRENT.replace("/mV", "")).leads[0].unit == "mV"
 
@@ -128,6 +155,7 @@ MALFORMED = {
     "multi-segment": "X/3 1 500 5000\nX.mat 16+24 1000/mV 16 0 0 0 0 I\n",
     "short-lead-line": "X 1 500 5000\nX.mat 16+24\n",
     "odd-format": "X 1 500 5000\nX.mat sixteen 1000/mV 16 0 0 0 0 I\n",
+    "no-samples-a-frame": "X 1 500 5000\nX.mat 16x0 1000/mV 16 0 0 0 0 I\n",
     "odd-gain": "X 1 500 5000\nX.mat 16+24 e/mV 16 0 0 0 0 I\n",
     "word-for-checksum": "X 1 500 5000\nX.mat 16+24 1000/mV 16 0 0 x 0 I\n",
     "nul-bytes": "\0" * 64,
@@ -173,6 +201,21 @@ def test_a_signal_file_of_another_size_is_refused(header, tmp_path, n_bytes):
     path.write_bytes(b"\0" * n_bytes)
     with pytest.raises(CorruptFileError, match=r"promises 100 samples, X\.mat holds"):
         check(header("X 12 500 100"), path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_bytes"),
+    # 12 leads, 5 samples: bits of a sample by WFDB signal(5).
+    [("16x3", 360), ("61", 120), ("80", 60), ("212", 90), ("24", 180), ("32+8", 248)],
+)
+def test_the_size_follows_the_format(header, tmp_path, kind, n_bytes):
+    found = header("X 12 500 5", CURRENT.replace("16x1+24", kind))
+    path = tmp_path / "X.mat"
+    path.write_bytes(b"\0" * n_bytes)
+    check(found, path)
+    path.write_bytes(b"\0" * (n_bytes - 1))
+    with pytest.raises(CorruptFileError, match="promises 5 samples"):
+        check(found, path)
 
 
 def test_a_signal_file_that_is_an_lfs_pointer_says_so(header, tmp_path):
