@@ -84,6 +84,14 @@ def add_file(file: str | os.PathLike[str]) -> str:
     return _as_source(module).card.name
 
 
+def forget(name: str) -> None:
+    """Takes back what `add` or `add_file` made known; a source of this package stays."""
+    module = _added.pop(name, None)
+    if module is not None:
+        sys.modules.pop(module.__name__, None)
+        sources.cache_clear()
+
+
 def files_of(names: Iterable[str]) -> tuple[str, ...]:
     """Returns the files of those sources that were added to this process by `add_file`."""
     added = [_added[name] for name in names if name in _added]

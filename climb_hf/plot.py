@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from climb_hf.errors import OptionError
-from climb_hf.render import ecg_sheet
+from climb_hf.traces import series_sheet
 from climb_hf.views import Signal
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def contact_sheet(signals: Sequence[tuple[str, Signal]], *, width_px: int = 1100) -> Picture:
-    """Returns the ECG sheets of several records below each other, each titled with its id.
+    """Returns the pictures of several records below each other, each titled with its id.
 
     Args:
         signals: (title, signal) pairs.
@@ -27,7 +27,7 @@ def contact_sheet(signals: Sequence[tuple[str, Signal]], *, width_px: int = 1100
     """
     if not signals:
         raise OptionError("signals is empty: there is nothing to draw.")
-    sheets = [ecg_sheet(signal, width_px=width_px, title=title) for title, signal in signals]
+    sheets = [series_sheet(signal, width_px=width_px, title=title) for title, signal in signals]
     whole = Image.new("RGB", (width_px, sum(sheet.height for sheet in sheets)), "white")
     top = 0
     for sheet in sheets:

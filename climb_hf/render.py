@@ -116,7 +116,7 @@ class _Sheet:
         return self.top_px + from_top_mm * self.px_per_mm
 
 
-class _Pen:
+class Pen:
     """Draws lines in px of the finished picture onto a mask that is larger, to smooth edges."""
 
     def __init__(self, size: tuple[int, int], width_px: float, finer: int) -> None:
@@ -179,7 +179,7 @@ def ecg_sheet(
     sheet = _Sheet(LAYOUTS[layout], width_px, speed_mm_s, gain_mm_mv, bool(title))
     picture = _paper(sheet)
     _write(picture, sheet, title or "", signal.rate_hz)
-    pen = _Pen(picture.size, max(_INK_MM * sheet.px_per_mm, _LEAST_INK_PX), _finer(width_px))
+    pen = Pen(picture.size, max(_INK_MM * sheet.px_per_mm, _LEAST_INK_PX), finer(width_px))
     _draw_marks(pen, sheet)
     for lead, row, begin_s, end_s in sheet.layout.strips():
         if lead in leads:
@@ -194,7 +194,7 @@ def _check_range(name: str, value: float, least: float, most: float) -> None:
         raise OptionError(f"{name}={value!r} is not between {least} and {most}.")
 
 
-def _finer(width_px: int) -> int:
+def finer(width_px: int) -> int:
     """Small pictures need more smoothing, and can afford it."""
     return 2 if width_px >= 800 else 4
 
@@ -259,7 +259,7 @@ def _rule(
 ) -> None:
     """Rules the chart with lines `step_mm` apart, each `ink_mm` wide but at least half a px."""
     step = step_mm * sheet.px_per_mm
-    pen = _Pen(picture.size, max(ink_mm * sheet.px_per_mm, 0.5), _finer(sheet.width_px))
+    pen = Pen(picture.size, max(ink_mm * sheet.px_per_mm, 0.5), finer(sheet.width_px))
     top, bottom, right = sheet.top_px, sheet.bottom_px, sheet.width_px
     for number in range(int(right / step) + 1):
         pen.line(np.full(2, number * step), np.array([top, bottom]))
@@ -274,7 +274,7 @@ def _write(picture: Image.Image, sheet: _Sheet, title: str, rate_hz: float) -> N
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(sheet.text_px)
     inset = max(round(sheet.px_per_mm), 2)
-    draw.text((inset, 1), _shortened(title, font, sheet.width_px - 2 * inset), _INK, font)
+    draw.text((inset, 1), shortened(title, font, sheet.width_px - 2 * inset), _INK, font)
     for lead, row, begin_s, _ in sheet.layout.strips():
         low = sheet.y(row, 0.0) - _NAME_MM * sheet.px_per_mm
         draw.text((sheet.x(begin_s) + inset, low), lead, _INK, font, anchor="ls")
@@ -282,7 +282,7 @@ def _write(picture: Image.Image, sheet: _Sheet, title: str, rate_hz: float) -> N
     draw.text((inset, sheet.bottom_px + 1), footer, _INK, font)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room_px: int) -> str:
+def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room_px: int) -> str:
     """Returns the text, cut so that it fits on the sheet."""
     line = " ".join(text.split())
     while line and font.getlength(line) > room_px:
@@ -290,7 +290,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, ro
     return line
 
 
-def _draw_marks(pen: _Pen, sheet: _Sheet) -> None:
+def _draw_marks(pen: Pen, sheet: _Sheet) -> None:
     """Draws the calibration pulse of each row and the ticks between columns."""
     width_mm = _PULSE_S * sheet.speed_mm_s
     corners_mm = np.array([-2.0, 0.0, 0.0, width_mm, width_mm, width_mm + 2.0]) + _MARGIN_MM
@@ -306,7 +306,7 @@ def _draw_marks(pen: _Pen, sheet: _Sheet) -> None:
 
 
 def _draw_trace(
-    pen: _Pen,
+    pen: Pen,
     sheet: _Sheet,
     lead_mv: np.ndarray,
     rate_hz: float,
@@ -323,7 +323,7 @@ def _draw_trace(
     middle = sheet.y(row, 0.0)
     y = np.clip(sheet.y(row, part), middle - reach_px, middle + reach_px)
     y = np.clip(y, sheet.top_px, sheet.bottom_px)
-    for run in _finite_runs(part):
+    for run in finite_runs(part):
         pen.line(x[run], y[run])
 
 
@@ -334,7 +334,7 @@ def _shift_mv(lead_mv: np.ndarray, sheet: _Sheet) -> float:
     return median if abs(median) * sheet.gain_mm_mv > sheet.row_mm / 4 else 0.0
 
 
-def _finite_runs(values: np.ndarray) -> Iterator[slice]:
+def finite_runs(values: np.ndarray) -> Iterator[slice]:
     """Yields the stretches without a gap."""
     finite = np.concatenate([[False], np.isfinite(values), [False]])
     edges = np.flatnonzero(finite[1:] != finite[:-1])

@@ -80,6 +80,16 @@ def run_check(name: str, subject: Subject) -> Result:
     return Result(name, "passed")
 
 
+def chosen(only: Sequence[str] = ()) -> tuple[str, ...]:
+    """Returns the names of the checks to run: those of `only`, else all.
+
+    Raises:
+        OptionError: for a check that does not exist; the message names the nearest.
+    """
+    names = (name.replace(" ", "_") for name in only)
+    return tuple(check_option("check", name, tuple(CHECKS)) for name in names) or tuple(CHECKS)
+
+
 def check_source(
     name: str,
     data_dir: str,
@@ -103,11 +113,9 @@ def check_source(
     Raises:
         OptionError: for a check that does not exist.
     """
-    for wanted in only:
-        check_option("check", wanted, tuple(CHECKS))
     subject = Subject(catalog.get(name), data_dir, truth, limit)
     try:
-        for check in only or CHECKS:
+        for check in chosen(only):
             yield run_check(check, subject)
     finally:
         subject.close()

@@ -134,13 +134,13 @@ def with_images(dataset: Dataset, *, width_px: int = 1000, num_proc: int | None 
 
 def _draw(row: dict[str, Any], width_px: int, code: str) -> dict[str, Any]:
     """The images of one row: its own, else a sheet for each of its ECGs."""
-    from climb_hf.render import ecg_sheet
+    from climb_hf.traces import series_sheet
     from climb_hf.views import Signal, decode
 
     if row.get("images") or row.get("modality", "ecg") != "ecg":
         return {"images": row.get("images") or []}
     signals = [one if isinstance(one, Signal) else decode(one) for one in row["series"] or ()]
-    return {"images": [ecg_sheet(one, width_px=width_px) for one in signals]}
+    return {"images": [series_sheet(one, width_px=width_px) for one in signals]}
 
 
 def _digest(path: Path) -> str:

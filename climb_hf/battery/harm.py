@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from climb_hf.battery.registry import Register
+from climb_hf.errors import ClimbError, DataNotFoundError, TooManyBadRecordsError
 from climb_hf.schema import Fault
 from climb_hf.subject import Subject, require, some
 
@@ -19,6 +20,9 @@ def a_damaged_file_costs_one_record(subject: Subject) -> None:
     victim = subject.victim()
     largest = subject.files_of(victim.example)[:1]
     root = subject.harmed("damaged", _cut_in_half, largest)
+    if _stands_alone(subject, victim):
+        _refused(subject, root, TooManyBadRecordsError)
+        return
     rows, faults = subject.rows(root), _faults(subject, root)
     reported = {f.record: f for f in faults if f.kind == "damaged"}
     touched = {i for i in subject.rows() if i not in subject.neighbours(victim)}
@@ -36,12 +40,28 @@ def a_missing_file_is_counted_apart(subject: Subject) -> None:
     victim = subject.victim()
     files = subject.files_of(victim.example)
     root = subject.harmed("missing", Path.unlink, files)
+    if _stands_alone(subject, victim):
+        _refused(subject, root, DataNotFoundError)
+        return
     rows, faults = subject.rows(root), _faults(subject, root)
     require(victim.id not in rows, f"{victim.id} is there without its files.")
     name = victim.example.record
     kinds = {f.kind for f in faults if f.record == name}
     require(kinds <= {"missing"}, f"{victim.id} is reported as {some(kinds)}, not as missing.")
     _neighbours_kept(subject, victim, rows)
+
+
+def _stands_alone(subject: Subject, victim: Any) -> bool:
+    """Whether nothing is left of the source without the victim's files."""
+    return not subject.neighbours(victim) - {victim.id}
+
+
+def _refused(subject: Subject, root: Path, error: type[ClimbError]) -> None:
+    try:
+        subject.rows(root)
+    except error:
+        return
+    require(False, f"with its only recording harmed it loads without {error.__name__}.")
 
 
 def _cut_in_half(path: Path) -> None:
