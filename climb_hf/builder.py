@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -33,6 +34,7 @@ from climb_hf.io.tree import RawTree
 from climb_hf.labels import class_names
 from climb_hf.rows import Request, build_row
 from climb_hf.schema import SCHEMA_VERSION, SPLITS, Fault, features_for
+from climb_hf.splits import check_split
 from climb_hf.views import Series
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,10 @@ CACHE_NAME = "climb_hf"
 ON_ERROR = ("skip", "raise")
 _told: set[str] = set()
 _NOT_OPTIONS = ("name", "version", "description", "data_files", "sources", "fingerprint")
+_REFUSED = {
+    "data_files": "name the folder of raw files by data_dir=",
+    "features": "a row's columns follow from task= and label_set=",
+}
 
 
 @dataclass
@@ -93,13 +99,16 @@ class ClimbConfig(datasets.BuilderConfig):
         Request(self.task, self.label_set, self.length, self.rate_hz).check()
         check_option("on_error", self.on_error, ON_ERROR)
         check_type("max_error_rate", self.max_error_rate, (int, float))
+        if not 0 <= self.max_error_rate <= 1:
+            raise OptionError(f"max_error_rate={self.max_error_rate!r} is no share from 0 to 1.")
         if self.split_rule is not None:
             check_option("split_rule", self.split_rule, collect.SPLIT_RULES)
         for source in check_type("options", self.options, Mapping):
             check_option("options for source", source, self.sources)
         for source in self.sources:
             card = catalog.get(source).card
-            card.check_options(check_type("options", self.options.get(source, {}), Mapping))
+            given = self.options.get(source, {})
+            card.check_options(check_type(f"options[{source!r}]", given, Mapping))
             card.check_variant(self.variant)
             if self.label_set is not None:
                 check_option(f"label_set of {source!r}", self.label_set, tuple(card.label_sets))
@@ -204,15 +213,17 @@ class WithView:
     _output_dir: str
     info: datasets.DatasetInfo
 
-    def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
-        made = super().as_dataset(*args, **kwargs)  # type: ignore[misc]
+    def as_dataset(self, split: Any = None, *args: Any, **kwargs: Any) -> Any:
+        check_split(split)
+        made = super().as_dataset(split, *args, **kwargs)  # type: ignore[misc]
         if self._cache_dir not in _told:  # once a process, however many splits are loaded
             _told.add(self._cache_dir)
             tell(self.reports())
         return self._with_view(made)
 
-    def as_streaming_dataset(self, *args: Any, **kwargs: Any) -> Any:
-        made = super().as_streaming_dataset(*args, **kwargs)  # type: ignore[misc]
+    def as_streaming_dataset(self, split: Any = None, *args: Any, **kwargs: Any) -> Any:
+        check_split(split)
+        made = super().as_streaming_dataset(split, *args, **kwargs)  # type: ignore[misc]
         if isinstance(made, dict):
             return type(made)({name: self._with_view(part) for name, part in made.items()})
         return self._with_view(made)
@@ -264,13 +275,13 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
     def __init__(self, *args: Any, decode: bool = True, **kwargs: Any) -> None:
         name = kwargs.get("config_name")
         sources = catalog.check_config(name)
-        self._decode = decode
-        _check_names(kwargs)
-        root = collect.data_root(kwargs.get("data_dir"))
+        self._decode = check_type("decode", decode, bool)
+        asked = _asked(name, sources, kwargs)
+        root = collect.data_root(asked.data_dir)
         if root is not None:
             kwargs["data_dir"] = str(root)
-            options = kwargs.get("options") or {}
-            kwargs["fingerprint"] = fingerprint(sources, root, options) if root.is_dir() else None
+            found = fingerprint(sources, root, asked.options) if root.is_dir() else None
+            kwargs["fingerprint"] = found
         self._source_files = catalog.files_of(sources)
         kwargs["hash"] = kwargs.get("hash") or code_digest()
         kwargs["dataset_name"] = kwargs.get("dataset_name") or CACHE_NAME
@@ -289,7 +300,6 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
         return {config.name: config for config in cls.BUILDER_CONFIGS}
 
     def _info(self) -> datasets.DatasetInfo:
-        self.config.check()
         cards = [catalog.get(source).card for source in self.config.sources]
         classes = class_names(cards, self.config.label_set)
         return datasets.DatasetInfo(
@@ -390,16 +400,31 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
             report.faults.sort(key=lambda fault: (fault.kind, fault.record))
 
 
-def _check_names(kwargs: Mapping[str, Any]) -> None:
-    """Raises OptionError for a keyword that is neither the builder's nor the config's."""
+def _asked(name: str | None, sources: tuple[str, ...], kwargs: Mapping[str, Any]) -> ClimbConfig:
+    """The config as the keywords ask for it, checked before any file is opened.
+
+    Raises:
+        OptionError: for a keyword that is neither the builder's nor the config's, or its value.
+    """
     parent = inspect.signature(datasets.DatasetBuilder.__init__).parameters
     own = [f.name for f in fields(ClimbConfig) if f.name not in _NOT_OPTIONS]
-    for name in kwargs:
-        if name not in parent and name not in own:
+    for word, instead in _REFUSED.items():
+        if kwargs.get(word) is not None:
+            raise OptionError(f"{word}={kwargs[word]!r} does not go with climb: {instead}.")
+    for word in kwargs:
+        if word not in (*parent, *own) or word == "config_kwargs":
+            ours = sorted([*own, "decode"])
+            theirs = list(inspect.signature(datasets.load_dataset).parameters)[2:-1]
             raise OptionError(
-                f"there is no option {name!r}; there are: {', '.join(sorted(own))}."
-                + nearest(name, own)
+                f"there is no option {word!r}; there are: {', '.join(ours)}."
+                + nearest(word, [*ours, *theirs])
             )
+    # `datasets` takes None for "not given", whatever the option.
+    given = {word: kwargs[word] for word in own if kwargs.get(word) is not None}
+    check_type("data_dir", given.get("data_dir", ""), (str, os.PathLike))
+    config = ClimbConfig(name=name or "", sources=sources, **given)
+    config.check()
+    return config
 
 
 def fingerprint(
@@ -411,9 +436,9 @@ def fingerprint(
     for name, tree in sorted(trees.items()):
         total.update(f"{name} {tree.digest()}\n".encode())
     for name in sources:
-        for option, value in sorted(dict(options.get(name) or {}).items()):
-            known = catalog.get(name).card.options.get(option)
-            if known is not None and known.is_file and value and Path(value).is_file():
+        for option, value in sorted(options.get(name, {}).items()):
+            known = catalog.get(name).card.options[option]
+            if known.is_file and value and Path(value).is_file():
                 total.update(Path(value).read_bytes())
     return total.hexdigest()[:32]
 

@@ -6,6 +6,7 @@ This module uses the standard library only.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -268,8 +269,8 @@ class SourceCard:
             where = f"options[{self.name!r}][{name!r}]"
             if option.choices:
                 check_option(where, value, option.choices)
-            elif value is not None:
-                check_type(where, value, option.kind)
+            elif value is not None or option.default is not None:
+                check_type(where, value, (str, os.PathLike) if option.is_file else option.kind)
             values[name] = value
         return values
 

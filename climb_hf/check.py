@@ -11,9 +11,12 @@ from climb_hf.errors import OptionError
 
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """Returns " Did you mean 'x'?" for the closest allowed word, or an empty string."""
-    words = [str(word) for word in allowed]
-    close = difflib.get_close_matches(str(value), words, n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    words = {str(word).casefold(): str(word) for word in allowed}
+    given = str(value).casefold()
+    longer = [word for word in words if len(given) > 2 and word.startswith(given)]
+    # Two letters the wrong way round ("aq") are alike by a half.
+    close = difflib.get_close_matches(given, words, n=1, cutoff=0.5) or longer
+    return f" Did you mean {words[close[0]]!r}?" if close else ""
 
 
 def check_option(

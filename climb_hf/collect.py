@@ -300,12 +300,13 @@ def _stratum(card: SourceCard, example: Example) -> str:
 
 
 def _from_csv(
-    card: SourceCard, path: str | None, examples: Mapping[str, Example]
+    card: SourceCard, path: str | os.PathLike[str] | None, examples: Mapping[str, Example]
 ) -> dict[str, str | None]:
     """Splits of a user's CSV; a record that it does not list is placed by hash."""
-    if path is None:
+    if path is None or not Path(path).is_file():
+        given = "" if path is None else f"; there is no file {path}"
         raise OptionError(
-            f"split_rule='csv' needs options={{{card.name!r}: {{'split_csv': <file>}}}}."
+            f"split_rule='csv' needs options={{{card.name!r}: {{'split_csv': <file>}}}}{given}."
         )
     words = {"train": "train", "val": "test", "test": "test", "validation": "validation"}
     listed = {}

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from climb_hf.collect import Report, from_json
+from climb_hf.errors import OptionError
+from climb_hf.splits import check_split
 
 
 def load_dataset(path: str = "climb", name: str | None = None, **kwargs: Any) -> Any:
@@ -51,6 +53,12 @@ def _from_builder(
     from climb_hf.builder import ClimbBuilder
 
     builder = ClimbBuilder(config_name=name, **builder_kwargs)
+    check_split(split)
+    if streaming and num_proc is not None:
+        raise OptionError(
+            f"num_proc={num_proc!r} does not go with streaming=True: a stream is read where it is "
+            "iterated. Give it to a torch DataLoader with num_workers for several processes."
+        )
     if streaming:
         return builder.as_streaming_dataset(split=split)
     builder.download_and_prepare(

@@ -10,12 +10,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from climb_hf.check import check_option
+from climb_hf.check import check_option, nearest
 from climb_hf.errors import OptionError
 from climb_hf.schema import SPLITS
 
 SPLIT_RULES = ("official", "stratified", "hash", "csv")
+
+
+def check_split(split: Any) -> None:
+    """Checks the words of `split=`, such as "train+test[:10%]"; the rest is left to `datasets`.
+
+    Raises:
+        OptionError: for a word that names no split, with the option to use for one of a rule.
+    """
+    if not isinstance(split, str):
+        return
+    for part in split.split("+"):
+        word = part.split("[")[0].strip()
+        if word not in (*SPLITS, "all"):
+            rule = nearest(word, SPLIT_RULES).replace(" '", " split_rule='")
+            raise OptionError(
+                f"split={split!r} asks for rows of {word!r}, which is not one of: "
+                f"{', '.join(map(repr, SPLITS))}, 'all'.{nearest(word, SPLITS) or rule}"
+            )
 
 
 @dataclass(frozen=True)
