@@ -188,7 +188,9 @@ class SourceCard:
         vocabularies: class lists that the source brings along, with their codes.
         code_tables: tables of `climb_hf.vocabularies` that map its native codes to classes.
         question: id of the question template, or None where no question is asked.
-        shown: the sentence that tells a model what it is shown, with which the question begins.
+        shown: the sentence that tells a model what it is shown, with which the question begins;
+            {names} in it are filled with what the record's media say in words.
+        asked: `set` where several classes may be right, `choice` where one is.
         variants: other forms of the source: name -> meaning, the default first.
         release: the release of the source that the card was written from.
         version: version of this card; raise it when rows change.
@@ -221,6 +223,7 @@ class SourceCard:
     duration_s: float | None = None
     question: str | None = None
     shown: str = ""
+    asked: str = "set"
     variants: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     proof: Proof = Proof.CARD_ONLY

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from climb_hf.card import SourceCard
 from climb_hf.check import check_option, check_type
 from climb_hf.errors import OptionError
-from climb_hf.io import signal
+from climb_hf.io import expression, graph, signal
 from climb_hf.labels import Labels, classify
 from climb_hf.people import age_fields, sex_of
 from climb_hf.questions import Question, ask
@@ -67,10 +67,20 @@ def labels_of(
     )
 
 
-def question_of(card: SourceCard, example: Example, request: Request) -> Question | None:
-    """Returns the question of a record, or None where its labels answer none."""
+def question_of(
+    card: SourceCard,
+    example: Example,
+    request: Request,
+    content: Mapping[str, str] | None = None,
+) -> Question | None:
+    """Returns the question of a record, or None where its labels answer none.
+
+    Args:
+        content: what its media say in words, for the card's sentence; None before they are open.
+    """
     labels = labels_of(card, example, request, to_ask=True)
-    return ask(card, labels, request.options.get("question", "set"))
+    style = request.options.get("question", card.asked)
+    return ask(card, labels, style, example=example, content=content)
 
 
 def build_row(
@@ -82,6 +92,9 @@ def build_row(
         CorruptFileError: if a file is not what it claims to be.
     """
     series = [_series(card, source, request) for source in example.series]
+    graphs = [graph.load(file) for file in example.graphs]
+    profiles = [expression.load(file) for file in example.expression]
+    content = {k: v for one in (*graphs, *profiles) for k, v in one.content().items()}
     flags = dict.fromkeys(example.flags)
     for one in series:
         flags.update(dict.fromkeys((*one.flags, *signal.quality_flags(one))))
@@ -91,8 +104,10 @@ def build_row(
         **_labels(card, example, request),
         **_EMPTY_MEDIA,
         "series": [signal.as_struct(one) for one in series],
+        "graphs": [one.as_struct() for one in graphs],
+        "expression": [one.as_struct() for one in profiles],
         "text": example.text,
-        **_question(card, example, request),
+        **_question(card, example, request, content),
     }
 
 
@@ -130,14 +145,30 @@ def _labels(card: SourceCard, example: Example, request: Request) -> dict[str, A
         "labels": list(labels.positive),
         "labels_negative": list(labels.negative),
         "labels_uncertain": [],
-        "label_weights": [],
+        "label_weights": _weights(card, example, request),
         "native_labels": list(example.native),
-        "targets": [],
+        "targets": [{"name": n, "value": v, "unit": u} for n, v, u in example.targets],
     }
 
 
-def _question(card: SourceCard, example: Example, request: Request) -> dict[str, Any]:
-    question = question_of(card, example, request)
+def _weights(card: SourceCard, example: Example, request: Request) -> list[dict[str, Any]]:
+    """The votes by class, in vocabulary order; votes for a code that is unknown are left out."""
+    if not example.votes:
+        return []
+    total: dict[str, float] = {}
+    order: tuple[str, ...] = ()
+    for code, votes in example.votes.items():
+        found = labels_of(card, replace(example, native=(code,)), request)
+        order = found.vocabulary.names if found.vocabulary else order
+        for name in found.positive:
+            total[name] = total.get(name, 0.0) + votes
+    return [{"label": name, "weight": total[name]} for name in order if name in total]
+
+
+def _question(
+    card: SourceCard, example: Example, request: Request, content: Mapping[str, str]
+) -> dict[str, Any]:
+    question = question_of(card, example, request, content)
     return {
         "question_id": question.question_id if question else None,
         "prompt": list(question.prompt) if question else [],
@@ -174,8 +205,6 @@ _EMPTY_MEDIA: dict[str, Any] = {
         "volume_masks",
         "videos",
         "video_info",
-        "graphs",
-        "expression",
         "events",
         "messages",
     )

@@ -61,6 +61,23 @@ class SeriesFile:
 
 
 @dataclass(frozen=True)
+class MediaFile:
+    """Where a graph or an expression profile lies and how to open it, when it is needed.
+
+    Attributes:
+        path: the file.
+        reader: name of the reader in `climb_hf.io.graph` or `climb_hf.io.expression`.
+        part: which piece of the file is meant: a row number, the name of a column; None: all of it.
+        facts: what the index knows and the file does not say.
+    """
+
+    path: Path
+    reader: str
+    part: Any = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Example:
     """One record as its reader found it: facts of the index, media as references.
 
@@ -68,6 +85,10 @@ class Example:
         record: identifier within the source, from names in the release.
         native: the release's own codes, complete, in the release's order.
         examined: codes that the annotators looked for; None means every code of the table.
+        votes: how many raters gave each native code; codes of one class are added up.
+        targets: numbers to predict: (name, value, unit).
+        choices: what the record's own question offers, for sources without a class list; `native`
+            then holds the right one.
         recording: the record that a window was cut from; its windows stay in one split.
         split: the official split, when the release has one.
         signature: equal for records that may hold the same signal; they are then compared
@@ -88,7 +109,12 @@ class Example:
     flags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     text: str | None = None
+    votes: Mapping[str, float] = field(default_factory=dict)
+    targets: tuple[tuple[str, float, str | None], ...] = ()
+    choices: tuple[str, ...] = ()
     series: tuple[SeriesFile, ...] = ()
+    graphs: tuple[MediaFile, ...] = ()
+    expression: tuple[MediaFile, ...] = ()
 
 
 @dataclass(frozen=True)

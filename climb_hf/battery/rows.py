@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -179,6 +180,12 @@ def questions_can_be_answered(subject: Subject) -> None:
         require(not wrong, f"{identity}: {some(wrong)} scores 1 too.")
         asked = row["prompt"][0]["content"]
         require(
-            asked.startswith(subject.card.shown) and all(option in asked for option in options),
+            all(option in asked for option in options),
             f"{identity}: its question does not offer every option.",
+        )
+        before = re.split(r"\{\w+\}", subject.card.shown)
+        empty = len(before) > 1 and re.search(r"\{\w+\}", asked.split("\nOptions:")[0])
+        require(
+            asked.startswith(before[0]) and not empty,
+            f"{identity}: its question does not say what is shown.",
         )
