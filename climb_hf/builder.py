@@ -47,7 +47,7 @@ ON_ERROR = ("skip", "raise")
 _told: set[str] = set()
 _NOT_OPTIONS = ("name", "version", "description", "data_files", "sources", "fingerprint")
 _REFUSED = {
-    "data_files": "name the folder of raw files by data_dir=",
+    "data_files": "name the folder by data_dir=",
     "features": "a row's columns follow from task= and label_set=",
 }
 
@@ -406,8 +406,28 @@ def _asked(name: str | None, sources: tuple[str, ...], kwargs: Mapping[str, Any]
     Raises:
         OptionError: for a keyword that is neither the builder's nor the config's, or its value.
     """
+    check_words(kwargs)
+    # `datasets` takes None for "not given", whatever the option.
+    given = {word: kwargs[word] for word in option_names() if kwargs.get(word) is not None}
+    check_type("data_dir", given.get("data_dir", ""), (str, os.PathLike))
+    config = ClimbConfig(name=name or "", sources=sources, **given)
+    config.check()
+    return config
+
+
+def option_names() -> list[str]:
+    """Returns the keywords that a config takes."""
+    return [f.name for f in fields(ClimbConfig) if f.name not in _NOT_OPTIONS]
+
+
+def check_words(kwargs: Mapping[str, Any], more: Iterable[str] = ()) -> None:
+    """Raises OptionError for a keyword that is neither the builder's nor the config's.
+
+    Args:
+        more: keywords that are right as well.
+    """
     parent = inspect.signature(datasets.DatasetBuilder.__init__).parameters
-    own = [f.name for f in fields(ClimbConfig) if f.name not in _NOT_OPTIONS]
+    own = [*option_names(), *more]
     for word, instead in _REFUSED.items():
         if kwargs.get(word) is not None:
             raise OptionError(f"{word}={kwargs[word]!r} does not go with climb: {instead}.")
@@ -419,12 +439,6 @@ def _asked(name: str | None, sources: tuple[str, ...], kwargs: Mapping[str, Any]
                 f"there is no option {word!r}; there are: {', '.join(ours)}."
                 + nearest(word, [*ours, *theirs])
             )
-    # `datasets` takes None for "not given", whatever the option.
-    given = {word: kwargs[word] for word in own if kwargs.get(word) is not None}
-    check_type("data_dir", given.get("data_dir", ""), (str, os.PathLike))
-    config = ClimbConfig(name=name or "", sources=sources, **given)
-    config.check()
-    return config
 
 
 def fingerprint(

@@ -39,6 +39,14 @@ class TooManyBadRecordsError(ClimbError, RuntimeError):
     """Too large a share of a source could not be read, or none of it is left."""
 
 
+class PreparedFolderError(ClimbError, RuntimeError):
+    """A prepared folder is unfinished, damaged, of another schema, or not one of ours."""
+
+
+class FolderInUseError(PreparedFolderError):
+    """Another build is writing into the prepared folder."""
+
+
 class DependencyError(ClimbError, ImportError):
     """An optional package is missing; the message holds the line that installs it."""
 

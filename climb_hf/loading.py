@@ -19,13 +19,15 @@ def load_dataset(path: str = "climb", name: str | None = None, **kwargs: Any) ->
         name: the config: a source, a modality (`ecg`) or `all`.
         **kwargs: `data_dir`, `split`, `streaming`, `num_proc`, ... of `datasets`, the fields of
             `climb_hf.builder.ClimbConfig` (`task`, `split_rule`, ...), and `decode=False` for
-            stored series in place of `Signal`.
+            stored series in place of `Signal`. `data_dir` is a folder with raw files, or one
+            that `climb-hf build` prepared; of a prepared one `columns` and `filters` may be asked.
 
     Returns:
         A `Dataset` or `DatasetDict`, or their iterable kind with `streaming=True`.
 
     Raises:
         ConfigNameError, OptionError, DataNotFoundError, TooManyBadRecordsError: see there.
+        PreparedFolderError: if a prepared folder is unfinished, damaged or of another schema.
     """
     import datasets
 
@@ -50,9 +52,7 @@ def _from_builder(
     revision: Any = None,
     **builder_kwargs: Any,
 ) -> Any:
-    from climb_hf.builder import ClimbBuilder
-
-    builder = ClimbBuilder(config_name=name, **builder_kwargs)
+    builder = _builder_of(builder_kwargs.get("data_dir"))(config_name=name, **builder_kwargs)
     check_split(split)
     if streaming and num_proc is not None:
         raise OptionError(
@@ -68,6 +68,19 @@ def _from_builder(
         num_proc=num_proc,
     )
     return builder.as_dataset(split=split, in_memory=keep_in_memory)
+
+
+def _builder_of(data_dir: Any) -> Any:
+    """The builder class of raw files, or of the prepared folder that `data_dir` means."""
+    from climb_hf.prepared import folder_meant
+
+    if folder_meant(data_dir) is None:
+        from climb_hf.builder import ClimbBuilder
+
+        return ClimbBuilder
+    from climb_hf.prepared_builder import PreparedBuilder
+
+    return PreparedBuilder
 
 
 def load_report(dataset: Any) -> list[Report]:
