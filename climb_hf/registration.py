@@ -76,10 +76,11 @@ def _wrap(load: ModuleType) -> None:
     def dataset_module_factory(path: Any, *args: Any, **kwargs: Any) -> Any:
         if path == NAME:
             from climb_hf.builder import CACHE_NAME, code_digest
+            from climb_hf.prepared import folder_meant
 
-            return load.DatasetModule(
-                "climb_hf.builder", code_digest(), {"dataset_name": CACHE_NAME}
-            )
+            prepared = folder_meant(kwargs.get("data_dir")) is not None
+            module = "climb_hf.prepared_builder" if prepared else "climb_hf.builder"
+            return load.DatasetModule(module, code_digest(), {"dataset_name": CACHE_NAME})
         return original(path, *args, **kwargs)
 
     dataset_module_factory.climb_hf_original = original  # type: ignore[attr-defined]
