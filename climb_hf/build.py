@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,7 +89,6 @@ def build(
     num_proc: int = 1,
     shard_mb: float = SHARD_MB,
     force: bool = False,
-    command: str = "",
 ) -> Outcome:
     """Prepares a config: its shards, README.md and climb.json; earlier configs there stay.
 
@@ -99,7 +99,6 @@ def build(
         num_proc: processes that write shards.
         shard_mb: megabytes (1,000,000 bytes) of raw files that a shard is made of, about.
         force: whether a README.md that was changed by hand is overwritten.
-        command: the options of the command line, for messages that say how to build again.
 
     Raises:
         OptionError: for a value that is not allowed.
@@ -118,6 +117,7 @@ def build(
         entries = dict(standing.sources) if standing else {}
         for one, plan in zip(found, plans, strict=True):
             made = [shards[shard.path] for shard in plan.shards]
+            command = _command(config, plan.source, shard_mb)
             entries[plan.source] = _entry(config, one, plan, made, command)
         manifest = _manifest(entries)
         _publish(out, manifest)
@@ -275,6 +275,22 @@ def _entry(
     )
 
 
+def _command(config: ClimbConfig, source: str, shard_mb: float) -> str:
+    """The words that build a source so again; of files of this machine the names alone."""
+    card = catalog.get(source).card
+    words = [next((Path(file).name for file in catalog.files_of([source])), source)]
+    for name in ("split_rule", "label_set", "length", "rate_hz", "variant", "max_error_rate"):
+        value = getattr(config, name)
+        if value != getattr(ClimbConfig, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for name, value in config.options.get(source, {}).items():
+        shown = Path(value).name if card.options[name].is_file else value
+        words += ["--option", f"{source}.{name}={shown}"]
+    if shard_mb != SHARD_MB:
+        words += ["--shard-mb", f"{shard_mb:g}"]
+    return shlex.join(words)
+
+
 def _raw_digest(tree: RawTree) -> str:
     total = hashlib.sha256()
     for path, size, _ in tree.files:
@@ -356,6 +372,19 @@ def _classes(members: Iterable[str], sources: Mapping[str, SourceEntry]) -> tupl
 
 def _absent_classes(card: SourceCard, label_set: str | None) -> Sequence[str]:
     return class_names([card], label_set if label_set in card.label_sets else None)
+
+
+def differences(manifest: Manifest) -> list[str]:
+    """Returns a line for each option that the sources of one modality were built with unlike."""
+    found = []
+    for name in dict.fromkeys(entry.modality for entry in manifest.sources.values()):
+        members = [entry for entry in manifest.sources.values() if entry.modality == name]
+        for option in ("label_set", "length", "rate_hz", "split_rule"):
+            values = {entry.name: entry.asked[option] for entry in members}
+            if option != "split_rule" and len(set(values.values())) > 1:
+                listed = ", ".join(f"{source} {value}" for source, value in values.items())
+                found.append(f"{option} differs within {name}: {listed}")
+    return found
 
 
 def _publish(out: Path, manifest: Manifest) -> None:

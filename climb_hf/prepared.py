@@ -43,7 +43,7 @@ class SourceEntry:
         card_version, release: of its card, and the release that the card was written from.
         layouts: of the raw files that were there.
         asked: what decides its rows, defaults filled in; a file that was named, by its content.
-        command: the options of `climb-hf build` that were not left at their defaults.
+        command: what `climb-hf build` was told, beside the two folders.
         classes: in label order.
         raw_digest: of the raw files' names and sizes.
         code_digest: of the code that made the rows.
@@ -343,9 +343,8 @@ def command_of(folder: Path, manifest: Manifest) -> str:
 
 
 def _command(folder: Path, entry: SourceEntry | None = None) -> str:
-    config = entry.name if entry else "<config>"
-    more = f" {entry.command}" if entry and entry.command else ""
-    return f"climb-hf build {config} --data-dir <raw files> --out {folder}{more}"
+    told = entry.command if entry else "<config>"
+    return f"climb-hf build {told} --data-dir <raw files> --out {folder}"
 
 
 # ---- writing ------------------------------------------------------------------------------------
