@@ -1,4 +1,4 @@
-"""The command line: `climb-hf list | info | preview | train`.
+"""The command line: `climb-hf list | info | preview | build | train`.
 
 Everything heavy is imported inside the command that needs it, so that help is instant.
 """
@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from climb_hf._version import __version__
-from climb_hf.cli import listing, preview, train
+from climb_hf.cli import build, listing, preview, train
 from climb_hf.errors import ClimbError
 
-COMMANDS = (listing, preview, train)  # in the order of the help
+COMMANDS = (listing, preview, build, train)  # in the order of the help
 
 
 def main(argv: Sequence[str] | None = None) -> int:
