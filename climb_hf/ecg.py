@@ -116,7 +116,8 @@ def challenge_example(tree: RawTree, path: str, header: Header, codes: dict[str,
     if missing:
         raise CorruptFileError(f"the header lacks lead {', '.join(missing)}.")
     signal, mended = _signal_file(tree, path, header)
-    check_signal_file(header, tree.path(signal), tree.size(signal) or 0)
+    signal_path = tree.path(signal)
+    check_signal_file(header, signal_path, tree.size(signal) or 0)
     native = [codes.get(code.strip(), code.strip()) for code in _dx(header)]
     return Example(
         record=PurePosixPath(signal).stem,
@@ -124,7 +125,7 @@ def challenge_example(tree: RawTree, path: str, header: Header, codes: dict[str,
         signature=header.signature,
         sex=sex_of(header.comments.get("sex")),
         meta={"header_dialect": "2020" if header.early else "current", "folder": _folder(path)},
-        series=(SeriesFile(tree.path(path), "wfdb", signal=tree.path(signal), mend=mended),),
+        series=(SeriesFile(header.path, "wfdb", signal=signal_path, mend=mended),),
         **age_fields(header.comments.get("age"), ("patient_unknown",)),
     )
 
@@ -136,7 +137,7 @@ def _dx(header: Header) -> list[str]:
 
 def _folder(path: str) -> str:
     """The release's folder that a record lies in, such as `ningbo`, or an empty string."""
-    parts = PurePosixPath(path).parts[:-1]
+    parts = path.split("/")[:-1]
     return next((p for p in reversed(parts) if not p.startswith("g") or not p[1:].isdigit()), "")
 
 
@@ -147,13 +148,12 @@ def _signal_file(tree: RawTree, path: str, header: Header) -> tuple[str, bool]:
     to `JS23074.mat`); where that file is absent, a .mat of the header's name serves (the very
     first headers name `A0001.dat` beside `A0001.mat`).
     """
-    named = {lead.file for lead in header.leads}
-    stem = PurePosixPath(path).stem
+    named = header.file_names
     if len(named) == 1:
         found = tree.beside(path, next(iter(named)))
         if found is not None:
             return found, header.early
-    fallback = tree.beside(path, f"{stem}.mat")
+    fallback = tree.beside(path, f"{PurePosixPath(path).stem}.mat")
     if fallback is None:
         raise CorruptFileError(
             f"the header names {', '.join(sorted(named))}, which is not beside it. "

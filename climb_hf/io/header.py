@@ -7,12 +7,15 @@ that is fused with the first lead line; it also takes 4 ms for twelve lines.
 
 from __future__ import annotations
 
+import math
+import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from climb_hf.errors import CorruptFileError
 
@@ -26,6 +29,10 @@ _FORMAT = re.compile(
     r"(?P<code>\d+)(?:x(?P<per_frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<skip>\d+))?"
 )
 _DIGITS = re.compile(r"\d+")
+
+
+_REMEMBERED = 100_000  # headers; they take some 30 MB
+_TICK_NS = 1_000_000_000
 
 
 class Lead(NamedTuple):
@@ -51,6 +58,23 @@ class Lead(NamedTuple):
     initial: int
     checksum: int
     name: str
+
+
+class Storage(NamedTuple):
+    """How the samples of a plain record lie in their one file, and what they mean.
+
+    Attributes:
+        channels, units, gain, baseline: one entry per lead.
+    """
+
+    code: str
+    skip: int
+    n_samples: int | None
+    rate_hz: float
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    gain: tuple[float, ...]
+    baseline: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -85,11 +109,14 @@ class Header:
         return {lead.file for lead in self.leads}
 
     @property
-    def plain(self) -> bool:
-        """Whether all leads are stored alike, a sample a frame, in a format of `PLAIN_BITS`."""
-        ways = {(lead.code, lead.per_frame, lead.skew, lead.skip) for lead in self.leads}
-        code, per_frame, skew, _ = next(iter(ways))
-        return len(ways) == 1 and code in PLAIN_BITS and (per_frame, skew) == (1, 0)
+    def storage(self) -> Storage | None:
+        """How the leads are stored, if all alike, a sample a frame, in a format of `PLAIN_BITS`."""
+        ways = {lead[1:5] for lead in self.leads}
+        code, per_frame, skew, skip = next(iter(ways))
+        if len(ways) > 1 or code not in PLAIN_BITS or (per_frame, skew) != (1, 0):
+            return None
+        facts = [(lead.name, lead.unit, lead.gain, lead.baseline) for lead in self.leads]
+        return _shared(code, skip, self.n_samples, self.rate_hz, *zip(*facts, strict=True))
 
 
 def read_header(path: Path) -> Header:
@@ -116,7 +143,7 @@ def read_header(path: Path) -> Header:
             f"{path.name} promises {n_leads} leads and lists {len(leads)} "
             "(a lost line break, or lines cut off). Fetch the file again."
         )
-    return Header(
+    header = Header(
         path=path,
         record=Path(record).stem,
         rate_hz=rate_hz,
@@ -125,6 +152,44 @@ def read_header(path: Path) -> Header:
         comments=_comments(lines),
         early=Path(record).suffix != "",
     )
+    _remember(header)
+    return header
+
+
+@lru_cache(maxsize=1024)
+def _shared(*facts: Any) -> Storage:
+    """One object for the many records of a release that are stored alike."""
+    return Storage(*facts)
+
+
+_stored: dict[str, tuple[tuple[int, int, int], Storage]] = {}
+
+
+def _remember(header: Header) -> None:
+    """Keeps what a later reading of the samples needs: an index reads every header before."""
+    storage = header.storage if len(header.file_names) == 1 else None
+    state = _state(header.path)
+    # A file may change again within one tick of the clock that stamps it.
+    if storage is None or state is None or time.time_ns() - max(state[:2]) < _TICK_NS:
+        return
+    if len(_stored) >= _REMEMBERED:
+        _stored.clear()
+    _stored[str(header.path)] = state, storage
+
+
+def remembered(path: Path) -> Storage | None:
+    """Returns the storage of a header of one signal file, if it was read and is unchanged since."""
+    known = _stored.get(str(path))
+    return known[1] if known is not None and known[0] == _state(path) else None
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Both times and the size of a file: another one as soon as its content is."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (Path.stat takes longer than the call itself)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 def _record_line(path: Path, line: str) -> tuple[str, int, float, int | None]:
@@ -135,7 +200,7 @@ def _record_line(path: Path, line: str) -> tuple[str, int, float, int | None]:
         n_samples = int(_DIGITS.match(fields[3])[0]) if len(fields) > 3 else None  # type: ignore[index]
     except (IndexError, ValueError, TypeError) as error:
         raise CorruptFileError(f"{path.name}: record line {line[:60]!r} is malformed.") from error
-    if "/" in name or n_leads < 1 or rate_hz <= 0:
+    if "/" in name or n_leads < 1 or not 0 < rate_hz < math.inf:
         raise CorruptFileError(f"{path.name}: record line {line[:60]!r} is not of a plain record.")
     return name, n_leads, rate_hz, n_samples
 
@@ -146,19 +211,10 @@ def _lead_line(path: Path, line: str) -> Lead:
         file, kind, scale, _, zero, initial, checksum, _, name = fields
         code, per_frame, skew, skip = _storage(kind)
         gain, baseline, unit = _scale(scale)
-        return Lead(
-            file=file,
-            code=code,
-            per_frame=per_frame,
-            skew=skew,
-            skip=skip,
-            gain=gain,
-            baseline=int(zero) if baseline is None else baseline,
-            unit=unit,
-            initial=int(initial),
-            checksum=int(checksum),
-            name=name,
-        )
+        zero_at = int(zero) if baseline is None else baseline
+        first, total = int(initial), int(checksum)
+        # By position: keywords take twice the time, and this runs for every lead of an index.
+        return Lead(file, code, per_frame, skew, skip, gain, zero_at, unit, first, total, name)
     except ValueError as error:
         raise CorruptFileError(f"{path.name}: lead line {line[:60]!r} is malformed.") from error
 
@@ -215,15 +271,23 @@ def check_signal_file(header: Header, path: Path, n_bytes: int) -> None:
             longer.
     """
     first = header.leads[0]
+    per_frame = sum(lead.per_frame for lead in header.leads)
+    check_size(path, n_bytes, first.code, first.skip, per_frame, header.n_samples)
+
+
+def check_size(
+    path: Path, n_bytes: int, code: str, skip: int, per_frame: int, n_samples: int | None
+) -> None:
+    """As `check_signal_file`, for a file with `per_frame` samples, of all leads, in a frame."""
     if n_bytes < 1024 and is_lfs_pointer(path):
         raise CorruptFileError(_lfs_message(path))
-    if first.code not in PLAIN_BITS or header.n_samples is None:
+    if code not in PLAIN_BITS or n_samples is None:
         return
-    frame_bits = PLAIN_BITS[first.code] * sum(lead.per_frame for lead in header.leads)
-    wanted = first.skip + -(-frame_bits * header.n_samples // 8)
-    if n_bytes < wanted or (n_bytes > wanted and first.code == "16"):
-        held = max(n_bytes - first.skip, 0) * 8 / frame_bits
+    frame_bits = PLAIN_BITS[code] * per_frame
+    wanted = skip + -(-frame_bits * n_samples // 8)
+    if n_bytes < wanted or (n_bytes > wanted and code == "16"):
+        held = max(n_bytes - skip, 0) * 8 / frame_bits
         raise CorruptFileError(
-            f"header promises {header.n_samples} samples, {path.name} holds {held:g}. "
+            f"header promises {n_samples} samples, {path.name} holds {held:g}. "
             "Fetch the file again."
         )

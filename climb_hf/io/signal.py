@@ -20,8 +20,11 @@ from climb_hf.io.header import (
     PLAIN_BITS,
     STANDARD_LEADS,
     Header,
+    Storage,
     check_signal_file,
+    check_size,
     read_header,
+    remembered,
 )
 from climb_hf.io.wfdb_samples import frames_in, read_samples
 from climb_hf.optional import need
@@ -90,17 +93,18 @@ def _part(series: RawSeries, source: SeriesFile) -> RawSeries:
 
 
 def _wfdb(source: SeriesFile) -> RawSeries:
+    known = remembered(source.path) if source.signal else None
+    if known is not None and source.signal is not None:
+        return _plain(source, known, source.signal, _size_of(source.signal))
     header = read_header(source.path)
     signal = source.signal or _named_signal(header)
-    if not signal.is_file():
-        raise CorruptFileError(f"the signal file {signal.name} is not beside its header.")
+    n_bytes = _size_of(signal)
     one_file = source.mend or len(header.file_names) == 1
+    if one_file and header.storage is not None:
+        return _plain(source, header.storage, signal, n_bytes)
     if one_file:
-        check_signal_file(header, signal, signal.stat().st_size)
-    if one_file and header.plain:
-        return _plain(source, header, signal)
-    codes = _narrow(_codes_by_wfdb(source, header, signal))
-    return _part(_with_facts(header, codes), source)
+        check_signal_file(header, signal, n_bytes)
+    return _part(_from_wfdb(source, header, signal), source)
 
 
 def _named_signal(header: Header) -> Path:
@@ -111,20 +115,35 @@ def _named_signal(header: Header) -> Path:
     return header.path.with_name(name)
 
 
-def _plain(source: SeriesFile, header: Header, signal: Path) -> RawSeries:
-    first, n_leads = header.leads[0], len(header.leads)
-    held = header.n_samples
+def _size_of(signal: Path) -> int:
+    if not signal.is_file():
+        raise CorruptFileError(f"the signal file {signal.name} is not beside its header.")
+    return signal.stat().st_size
+
+
+def _plain(source: SeriesFile, known: Storage, signal: Path, n_bytes: int) -> RawSeries:
+    code, n_leads, held = known.code, len(known.channels), known.n_samples
+    check_size(signal, n_bytes, code, known.skip, n_leads, held)
     if held is None:
-        held = frames_in(signal.stat().st_size - first.skip, first.code, n_leads)
+        held = frames_in(n_bytes - known.skip, code, n_leads)
     if held < 1:
         raise CorruptFileError(f"{signal.name} holds no samples. Fetch the file again.")
-    wide = PLAIN_BITS[first.code] > 16
     # What a wide format is narrowed to depends on the whole recording.
-    wanted = range(held) if wide else _frames(header.rate_hz, held, source)
-    codes = read_samples(signal, first.code, skip=first.skip, n_leads=n_leads, frames=wanted)
-    if wide:
-        return _part(_with_facts(header, _narrow(codes)), source)
-    return _with_facts(header, codes, start_s=wanted.start / header.rate_hz)
+    wide = PLAIN_BITS[code] > 16
+    wanted = range(held) if wide else _frames(known.rate_hz, held, source)
+    codes = read_samples(signal, code, skip=known.skip, n_leads=n_leads, frames=wanted)
+    series = RawSeries(
+        data=_narrow(codes) if wide else codes,
+        rate_hz=known.rate_hz,
+        channels=known.channels,
+        units=known.units,
+        gain=np.array(known.gain, dtype=np.float64),
+        offset=np.array(known.baseline, dtype=np.float64),
+        invalid=INVALID_CODES.get(code),
+        n_valid=len(wanted),
+        start_s=wanted.start / known.rate_hz,
+    )
+    return _part(series, source) if wide else series
 
 
 def _frames(rate_hz: float, held: int, source: SeriesFile) -> range:
@@ -134,20 +153,20 @@ def _frames(rate_hz: float, held: int, source: SeriesFile) -> range:
     return range(first, max(first, last))
 
 
-def _with_facts(header: Header, codes: np.ndarray, start_s: float = 0.0) -> RawSeries:
-    """Samples with what the header says of them."""
+def _from_wfdb(source: SeriesFile, header: Header, signal: Path) -> RawSeries:
+    """A record in a format that is not plain; what it means is told by the header all the same."""
+    codes = _narrow(_codes_by_wfdb(source, header, signal))
     leads = header.leads
     formats = {lead.code for lead in leads}
     return RawSeries(
         data=codes,
         rate_hz=header.rate_hz,
-        channels=tuple([lead.name for lead in leads]),
-        units=tuple([lead.unit for lead in leads]),
+        channels=tuple(lead.name for lead in leads),
+        units=tuple(lead.unit for lead in leads),
         gain=np.array([lead.gain for lead in leads], dtype=np.float64),
         offset=np.array([lead.baseline for lead in leads], dtype=np.float64),
         invalid=INVALID_CODES.get(formats.pop()) if len(formats) == 1 else None,
         n_valid=codes.shape[1],
-        start_s=start_s,
     )
 
 

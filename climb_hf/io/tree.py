@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from climb_hf.errors import DataNotFoundError
 
@@ -33,13 +33,13 @@ class RawTree:
     def _by_name(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for path, _, _ in self.files:
-            found.setdefault(PurePosixPath(path).name, []).append(path)
+            found.setdefault(_name(path), []).append(path)
         return found
 
     def find(self, name_pattern: str) -> Iterator[str]:
         """Yields the paths whose file *name* matches the regular expression in full."""
         fits = re.compile(name_pattern).fullmatch
-        return (path for path, _, _ in self.files if fits(PurePosixPath(path).name))
+        return (path for path, _, _ in self.files if fits(_name(path)))
 
     def named(self, name: str) -> list[str]:
         """Returns the paths of all files called exactly `name`."""
@@ -58,15 +58,15 @@ class RawTree:
 
         A name with a folder in it is none of this tree's: it could lead out of it.
         """
-        if not name or PurePosixPath(name).name != name:
+        if not name or "/" in name:
             return None
-        candidate = str(PurePosixPath(path).with_name(name))
+        candidate = path[: len(path) - len(_name(path))] + name
         return candidate if candidate in self._sizes else None
 
     def only(self, name_patterns: Iterable[str]) -> RawTree:
         """Returns the tree with just the files whose names match one of the patterns."""
         joined = re.compile("|".join(f"(?:{pattern})" for pattern in name_patterns)).fullmatch
-        kept = tuple(entry for entry in self.files if joined(PurePosixPath(entry[0]).name))
+        kept = tuple(entry for entry in self.files if joined(_name(entry[0])))
         return RawTree(self.root, kept)
 
     def digest(self) -> str:
@@ -75,6 +75,11 @@ class RawTree:
         for entry in self.files:
             total.update(repr(entry).encode())
         return total.hexdigest()
+
+
+def _name(path: str) -> str:
+    """The last part of a relative path of a tree; `PurePosixPath` costs as much as a header."""
+    return path.rpartition("/")[2]
 
 
 def walk(root: Path) -> RawTree:

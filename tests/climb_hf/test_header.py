@@ -85,13 +85,13 @@ def test_samples_a_frame_skew_and_skip_are_told_apart(header):
 
 @pytest.mark.parametrize("kind", ["16x1+24", "16+24", "16", "212", "80", "61", "24", "32:0"])
 def test_one_sample_a_frame_in_a_common_format_is_plain(header, kind):
-    assert header("X 12 500 5000", CURRENT.replace("16x1+24", kind)).plain
+    assert header("X 12 500 5000", CURRENT.replace("16x1+24", kind)).storage
 
 
 @pytest.mark.parametrize("kind", ["16x2", "16:1", "8", "310", "311", "160", "516", "16x{lead}"])
 def test_anything_else_is_not_plain(header, kind):
     leads = ("1", *("2" * 11)) if "lead" in kind else LEADS
-    assert not header("X 12 500 5000", CURRENT.replace("16x1+24", kind), leads=leads).plain
+    assert not header("X 12 500 5000", CURRENT.replace("16x1+24", kind), leads=leads).storage
 
 
 def test_a_unit_that_is_not_written_is_millivolt(header):

@@ -4,7 +4,9 @@ The packers follow WFDB signal(5) in whole numbers of Python, one sample after a
 """
 
 import itertools
+import os
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +260,61 @@ def test_a_unit_beyond_ascii_is_kept(tmp_path):
     assert found.physical() == pytest.approx(500 / 200 / 1000)
 
 
+# --- headers that the index has read ---------------------------------------------------------
+
+
+@pytest.fixture
+def indexed(tmp_path, monkeypatch):
+    """A record of long ago whose header was read, as by an index."""
+    path = write(tmp_path, [[7]], "16")
+    monkeypatch.setattr("climb_hf.io.header._TICK_NS", 0)
+    read_header(path)
+    return SeriesFile(path, "wfdb", signal=tmp_path / "X.dat")
+
+
+def test_a_header_is_read_once(indexed, monkeypatch):
+    def refuse(path):
+        raise AssertionError("the header was read again")
+
+    monkeypatch.setattr(signal, "read_header", refuse)
+    assert signal.load(indexed).data.tolist() == [[7]]
+
+
+def test_a_header_that_was_replaced_counts_as_it_is_now(indexed):
+    status = indexed.path.stat()
+    time.sleep(0.05)  # more than a tick of the file's clock
+    rewrite(indexed.path, ("200(0)", "400(0)"))
+    os.utime(indexed.path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert signal.load(indexed).gain == [400]
+
+
+def test_a_header_that_is_gone_is_refused(indexed):
+    indexed.path.unlink()
+    with pytest.raises(CorruptFileError, match=r"cannot read X\.hea"):
+        signal.load(indexed)
+
+
+def test_a_header_that_was_just_written_is_read_again(tmp_path):
+    source = SeriesFile(write(tmp_path, [[7]], "16"), "wfdb", signal=tmp_path / "X.dat")
+    assert signal.load(source).gain == [200]
+    rewrite(source.path, ("200(0)", "400(0)"))  # perhaps within one tick of the file's clock
+    assert signal.load(source).gain == [400]
+
+
+def test_what_was_remembered_is_bounded(tmp_path, monkeypatch):
+    from climb_hf.io import header
+
+    monkeypatch.setattr(header, "_TICK_NS", 0)
+    monkeypatch.setattr(header, "_REMEMBERED", 3)
+    paths = []
+    for number in range(8):
+        (tmp_path / str(number)).mkdir()
+        paths.append(write(tmp_path / str(number), [[number]], "16"))
+        read_header(paths[-1])
+    assert sum(header.remembered(path) is not None for path in paths) <= 3
+    assert [int(load(path).data[0, 0]) for path in paths] == list(range(8))
+
+
 # --- everything else goes through wfdb -------------------------------------------------------
 
 
@@ -346,7 +403,7 @@ def test_a_format_that_nobody_knows_is_refused(tmp_path):
 
 def test_a_real_holter_of_12_bits_reads_as_wfdb_reads_it(real_data):
     path = Path(real_data, "ecg", "mitbih", "100.hea")
-    assert read_header(path).plain
+    assert read_header(path).storage
     found = agrees_with_wfdb(path)
     assert found.data.shape == (2, 650_000)
     assert found.offset.tolist() == [1024, 1024]
@@ -356,7 +413,7 @@ def test_a_real_holter_of_12_bits_reads_as_wfdb_reads_it(real_data):
 
 def test_a_real_monitor_record_with_frames_and_skew_reads_as_wfdb_reads_it(real_data):
     path = Path(real_data, "ecg", "mimic-wave", "03700181.hea")
-    assert not read_header(path).plain
+    assert not read_header(path).storage
     agrees_with_wfdb(path)
 
 
@@ -364,5 +421,5 @@ def test_every_real_challenge_record_is_plain_and_reads_as_wfdb_reads_it(real_da
     headers = sorted(Path(real_data, "ecg", "challenge-2021").rglob("*.hea"))
     assert len(headers) == 35
     for path in headers:
-        assert read_header(path).plain
+        assert read_header(path).storage
         agrees_with_wfdb(path)
