@@ -9,16 +9,13 @@ file that touches a private name of `datasets`. Nothing is imported before the u
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
 import sys
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from climb_hf.errors import RegistrationError
+from climb_hf.imports import forget, when_imported
 
 NAME = "climb"
 OFF_SWITCH = "CLIMB_HF_NO_HOOK"
@@ -28,17 +25,13 @@ _SYMBOLS = ("dataset_module_factory", "DatasetModule", "load_dataset_builder")
 
 def register() -> None:
     """Makes the name "climb" known, now or as soon as `datasets` is imported."""
-    if os.environ.get(OFF_SWITCH):
-        return
-    if _TARGET in sys.modules:
-        _wrap(sys.modules[_TARGET])
-    elif not any(isinstance(finder, _Waiter) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Waiter())
+    if not os.environ.get(OFF_SWITCH):
+        when_imported(_TARGET, _wrap)
 
 
 def unregister() -> None:
     """Takes the name back: "climb" then means what it means to plain `datasets`."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Waiter)]
+    forget(_TARGET, _wrap)
     for module in _holders():
         original = getattr(module.dataset_module_factory, "climb_hf_original", None)
         if original is not None:
@@ -86,36 +79,3 @@ def _wrap(load: ModuleType) -> None:
     dataset_module_factory.climb_hf_original = original  # type: ignore[attr-defined]
     for module in _holders():
         module.dataset_module_factory = dataset_module_factory  # type: ignore[attr-defined]
-
-
-class _Waiter(importlib.abc.MetaPathFinder):
-    """Waits for the import of `datasets.load`, wraps it once it has run, and is gone."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != _TARGET:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _ThenWrap(spec.loader)
-        return spec
-
-
-class _ThenWrap(importlib.abc.Loader):
-    """A loader that runs the real one and then wraps the module."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._real.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self._real
-        self._real.exec_module(module)
-        _wrap(module)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)

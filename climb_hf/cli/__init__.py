@@ -1,4 +1,4 @@
-"""The command line: `climb-hf list | info | preview | build | train`.
+"""The command line: `climb-hf list | info | stats | preview | check | build | train | card | env`.
 
 Everything heavy is imported inside the command that needs it, so that help is instant.
 """
@@ -6,14 +6,15 @@ Everything heavy is imported inside the command that needs it, so that help is i
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from climb_hf._version import __version__
-from climb_hf.cli import build, listing, preview, train
+from climb_hf.cli import build, card, check, env, listing, preview, stats, train
 from climb_hf.errors import ClimbError
 
-COMMANDS = (listing, preview, build, train)  # in the order of the help
+COMMANDS = (listing, stats, preview, check, build, train, card, env)  # in the order of the help
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,10 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     known.rest = rest
     try:
-        return known.run(known)
+        status = known.run(known)
+        sys.stdout.flush()
+        return status
     except ClimbError as error:
-        print(f"climb-hf: {type(error).__name__}: {error}", file=sys.stderr)
+        message = " ".join(str(error).split())
+        print(f"climb-hf: {type(error).__name__}: {message}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("climb-hf: stopped", file=sys.stderr)
         return 130

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
 def table(rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows as columns; the last column is not padded."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    """Prints rows, a heading first, as columns; numbers to the right, the last column unpadded."""
+    columns = list(zip(*rows, strict=True))
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, row[-1]]))
+        cells = [_aligned(cell, column) for cell, column in zip(row, columns, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _aligned(cell: str, column: Sequence[str]) -> str:
+    width = max(len(one) for one in column)
+    numbers = all(re.fullmatch(r"[\d,.]+%?|-|", one) for one in column[1:])
+    return cell.rjust(width) if numbers else cell.ljust(width)
+
+
+def progress(title: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """Returns what shows a bar over records on stderr, where that is a terminal."""
+
+    def shown(records: Iterable[Any]) -> Iterable[Any]:
+        from tqdm import tqdm
+
+        return tqdm(records, desc=title, unit=" records", disable=None, leave=False)
+
+    return shown
 
 
 def show(facts: Mapping[str, Any] | Sequence[Any]) -> None:
