@@ -13,6 +13,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -243,6 +244,17 @@ class WithView:
         (Path(self._output_dir) / REPORT_FILE).write_text(text)
 
 
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Raises our own errors without the wrapper of `datasets`, which says only that one is."""
+    try:
+        yield
+    except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, ClimbError):
+            raise error.__cause__ from None
+        raise
+
+
 def tell(reports: list[Report]) -> None:
     """Logs what was left out, and why."""
     for report in reports:
@@ -374,13 +386,8 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
         return None
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-        try:
+        with bare_errors():
             super()._download_and_prepare(*args, **kwargs)
-        except datasets.exceptions.DatasetGenerationError as error:
-            # The cause says what is wrong; the wrapper says only that something is.
-            if isinstance(error.__cause__, ClimbError):
-                raise error.__cause__ from None
-            raise
         self._add_late_faults(Path(self._output_dir))
         for report in self._reports:
             report.judge(self.config.max_error_rate)

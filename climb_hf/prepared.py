@@ -378,11 +378,23 @@ def claimed(out: Path) -> Iterator[Manifest | None]:
             "folder for --out."
         ) from None
     try:
-        yield read_manifest(out) if (out / MANIFEST).is_file() else None
+        yield _standing(out)
     finally:
         if not (out / MANIFEST).exists() and not (out / DATA).exists():
             _leave_no_trace(out, new)
         lock.release()
+
+
+def _standing(out: Path) -> Manifest | None:
+    if not (out / MANIFEST).is_file():
+        return None
+    manifest = read_manifest(out)
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise PreparedFolderError(
+            f"{out} was written under schema {manifest.schema_version}, and shards of schema "
+            f"{SCHEMA_VERSION} do not go beside its own. Choose a new folder for --out."
+        )
+    return manifest
 
 
 def _leave_no_trace(out: Path, new: bool) -> None:

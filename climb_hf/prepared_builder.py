@@ -6,19 +6,21 @@ of this: it reads the same rows by the folder's README.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+from datasets.builder import Key
 from datasets.packaged_modules.parquet.parquet import Parquet
 
 from climb_hf import prepared
-from climb_hf.builder import CACHE_NAME, ClimbConfig, WithView, check_words
+from climb_hf.builder import CACHE_NAME, ClimbConfig, WithView, bare_errors, check_words
 from climb_hf.check import check_option
 from climb_hf.collect import DATA_DIR_VARIABLE
 from climb_hf.dataset_card import config_features, config_info, content_digest
-from climb_hf.errors import DataNotFoundError
+from climb_hf.errors import DataNotFoundError, PreparedFolderError
 
 # Options of a raw folder's config that say what a row is, or what is done about bad records.
 _ASKED = ("split_rule", "label_set", "length", "rate_hz", "variant", "options")
@@ -89,8 +91,30 @@ class PreparedBuilder(WithView, Parquet):
             info.splits = None
         return info
 
+    @datasets.utils.py_utils.classproperty
+    @classmethod
+    def builder_configs(cls) -> dict[str, datasets.BuilderConfig]:
+        """The configs of CLIMB_HOME, for who lists them: another folder is known by instances."""
+        folder = prepared.folder_meant(None)
+        names = prepared.read_manifest(folder).configs if folder else ()
+        return {name: cls.BUILDER_CONFIG_CLASS(name=name) for name in names}
+
+    def _generate_tables(self, files: Any, **lists: Any) -> Iterator[tuple[Key, pa.Table]]:
+        for index, file in enumerate(files):
+            one = {name: [values[index]] for name, values in lists.items()}
+            try:
+                tables = super()._generate_tables(files=[file], **one)
+                for batch, (_, table) in enumerate(tables):
+                    yield Key(index, batch), table
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise PreparedFolderError(
+                    f"{file} cannot be read as the config {self.config.name!r}: {error} Delete "
+                    "that file and run the build again."
+                ) from error
+
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-        super()._download_and_prepare(*args, **kwargs)
+        with bare_errors():
+            super()._download_and_prepare(*args, **kwargs)
         self._save_reports(self._manifest.reports(self.config.name))
 
 
