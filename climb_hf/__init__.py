@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from climb_hf import registration
 from climb_hf._version import __version__
+from climb_hf.models import auto
 
 if TYPE_CHECKING:
     from climb_hf.loading import load_dataset, load_report
+    from climb_hf.mixing import mixture
+    from climb_hf.pictures import plot
     from climb_hf.render import ecg_sheet
     from climb_hf.views import Series, Signal, range_scaled
 
@@ -22,6 +25,8 @@ _LAZY = {
     "Series": "climb_hf.views",
     "Signal": "climb_hf.views",
     "ecg_sheet": "climb_hf.render",
+    "mixture": "climb_hf.mixing",
+    "plot": "climb_hf.pictures",
     "range_scaled": "climb_hf.views",
 }
 __all__ = [
@@ -31,6 +36,8 @@ __all__ = [
     "ecg_sheet",
     "load_dataset",
     "load_report",
+    "mixture",
+    "plot",
     "range_scaled",
 ]
 
@@ -48,3 +55,4 @@ def __dir__() -> list[str]:
 
 
 registration.register()
+auto.install()

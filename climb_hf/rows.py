@@ -94,7 +94,8 @@ def build_row(
     series = [_series(card, source, request) for source in example.series]
     graphs = [graph.load(file) for file in example.graphs]
     profiles = [expression.load(file) for file in example.expression]
-    content = {k: v for one in (*graphs, *profiles) for k, v in one.content().items()}
+    said = [*(one.content() for one in graphs), *(one.content() for one in profiles)]
+    content = {name: words for one in said for name, words in one.items()}
     flags = dict.fromkeys(example.flags)
     for one in series:
         flags.update(dict.fromkeys((*one.flags, *signal.quality_flags(one))))

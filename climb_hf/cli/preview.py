@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
 
 def _preview(known: argparse.Namespace) -> int:
     from climb_hf.loading import load_dataset
-    from climb_hf.plot import contact_sheet
+    from climb_hf.pictures import contact_sheet, drawable
 
     name = shared.config(known.config)
     options = {"data_dir": known.data_dir, "streaming": True}
@@ -36,10 +36,10 @@ def _preview(known: argparse.Namespace) -> int:
     rows = list(splits[split].take(known.n))
     for row in rows:
         _describe(row, names)
-    signals = [(row["id"], row["series"][0]) for row in rows if row["series"]]
-    if signals:
+    shown = [row for row in rows if drawable(row)]
+    if shown:
         known.out.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(signals).save(known.out)
+        contact_sheet(shown).save(known.out)
         print(f"picture: {known.out}")
     return 0
 
@@ -51,11 +51,15 @@ def _describe(row: dict[str, Any], names: Sequence[str]) -> None:
     print(f"  age {age}, sex {row['sex'] or 'unknown'}, patient {row['patient_id'] or 'unknown'}")
     print(f"  labels {named['labels']}; absent {named['labels_negative']}")
     print(f"  codes  {', '.join(row['native_labels']) or '-'}")
-    for signal in row["series"]:
+    for signal in row.get("series", []):
         seconds = signal.values.shape[1] / signal.rate_hz
         unit = ", ".join(dict.fromkeys(signal.units))
         shape = f"{len(signal.channels)} channels, {seconds:g} s, {signal.rate_hz:g} Hz"
         print(f"  series {shape}, {unit}")
+    for graph in row.get("graphs", []):
+        print(f"  graph  {graph['num_nodes']} nodes")
+    for profile in row.get("expression", []):
+        print(f"  genes  {len(profile['genes'])}, {profile['unit'] or 'unit unknown'}")
     if row["flags"]:
         print(f"  flags  {', '.join(row['flags'])}")
 

@@ -1,0 +1,103 @@
+"""Pictures for people: what a row holds, whatever its modality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from climb_hf.errors import OptionError
+from climb_hf.traces import series_sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+
+def plot(row: Mapping[str, Any], *, width_px: int = 1100, title: str | None = None) -> Picture:
+    """Returns a picture of a row: its series, images, graphs and expression below each other.
+
+    An ECG is drawn as a sheet, any other series as traces; a connectome as a heat map, a graph of
+    few nodes as dots and lines; expression as the largest values of the profile.
+
+    Args:
+        row: of a data set of this package, decoded or as stored.
+        width_px: of the picture.
+        title: a line above; the row's id when None.
+
+    Raises:
+        OptionError: if the row holds nothing that can be drawn.
+    """
+    title = str(row.get("id", "")) if title is None else title
+    parts = list(_parts(row, width_px, title))
+    if not parts:
+        raise OptionError(f"row {title!r} holds no series, image, graph or expression to draw.")
+    return stacked(parts, width_px)
+
+
+def contact_sheet(rows: Sequence[Mapping[str, Any]], *, width_px: int = 1100) -> Picture:
+    """Returns the pictures of several rows below each other, each titled with its id.
+
+    Raises:
+        OptionError: if there is no row, or one with nothing to draw.
+    """
+    if not rows:
+        raise OptionError("rows is empty: there is nothing to draw.")
+    return stacked([plot(row, width_px=width_px) for row in rows], width_px)
+
+
+def drawable(row: Mapping[str, Any]) -> bool:
+    """Whether a row holds something that `plot` draws."""
+    return any(row.get(column) for column in _DRAWN)
+
+
+def stacked(pictures: Sequence[Picture], width_px: int) -> Picture:
+    """Returns pictures below each other on white."""
+    whole = Image.new("RGB", (width_px, sum(one.height for one in pictures)), "white")
+    top = 0
+    for one in pictures:
+        whole.paste(one, (0, top))
+        top += one.height
+    return whole
+
+
+def _parts(row: Mapping[str, Any], width_px: int, title: str) -> Iterator[Picture]:
+    for column, draw in _DRAWN.items():
+        for number, value in enumerate(row.get(column) or []):
+            yield draw(value, width_px, title if not number else f"{title} ({number + 1})")
+
+
+def _series(value: Any, width_px: int, title: str) -> Picture:
+    from climb_hf.views import decode
+
+    signal = decode(value) if isinstance(value, Mapping) else value
+    return series_sheet(signal, width_px=width_px, title=title)
+
+
+def _image(value: Any, width_px: int, title: str) -> Picture:
+    if isinstance(value, Mapping):
+        import io
+
+        value = Image.open(io.BytesIO(value["bytes"]) if value["bytes"] else value["path"])
+    height = max(round(value.height * width_px / value.width), 1)
+    return value.convert("RGB").resize((width_px, height))
+
+
+def _graph(value: Any, width_px: int, title: str) -> Picture:
+    from climb_hf.network_pictures import graph_picture
+
+    return graph_picture(value, width_px=width_px, title=title)
+
+
+def _expression(value: Any, width_px: int, title: str) -> Picture:
+    from climb_hf.network_pictures import expression_picture
+
+    return expression_picture(value, width_px=width_px, title=title)
+
+
+_DRAWN: dict[str, Callable[[Any, int, str], Any]] = {
+    "series": _series,
+    "images": _image,
+    "graphs": _graph,
+    "expression": _expression,
+}
