@@ -232,6 +232,19 @@ class Subject:
 
         return self._once("stored", make)
 
+    def built(self) -> Any:
+        """Prepares the chosen records as `climb-hf build` does; returns what it came to."""
+
+        def make() -> Any:
+            from climb_hf.build import build
+
+            with catalog.standing_in(self.part):
+                configs = {config.name: config for config in ClimbBuilder.BUILDER_CONFIGS}
+                config = replace(configs[self.card.name], max_error_rate=1.0)
+                return build(config, self.root, self.work / "built")
+
+        return self._once("built", make)
+
     # -- harm --
 
     def victim(self) -> Placed:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from climb_hf.battery.registry import Register
-from climb_hf.schema import SPLITS
+from climb_hf.schema import SPLITS, disk_features
 from climb_hf.subject import NotApplicable, Subject, require, some
 
 check = Register()
+MOST_GROWTH = 1.2  # bytes built for each byte read
 
 
 @check
@@ -55,6 +56,48 @@ def a_stream_equals_the_table(subject: Subject) -> None:
     require(set(stream) == set(table), f"splits are {set(stream)}, not {set(table)}.")
     for split, rows in stream.items():
         _same_rows(rows, table[split], f"streamed {split}")
+
+
+@check
+def prepared_files_have_the_one_schema(subject: Subject) -> None:
+    """Every Parquet file of a build has the columns and types that all sources share."""
+    import pyarrow.parquet as pq
+
+    wanted = disk_features().arrow_schema
+    for file in sorted(subject.built().out.rglob("*.parquet")):
+        found = pq.read_schema(file)
+        wrong = [f.name for f in wanted if f.name not in found.names or found.field(f.name) != f]
+        require(not wrong, f"{file.name}: columns {some(wrong)} are not those of the schema.")
+        require(found.names == wanted.names, f"{file.name}: its columns are in another order.")
+
+
+@check
+def a_prepared_folder_equals_the_table(subject: Subject) -> None:
+    """Plain `datasets` reads from a build what `load_dataset` reads from the raw files."""
+    import datasets
+
+    asks = any(row["prompt"] for row in subject.stored().values())
+    names = {"classification": subject.card.name, "qa": f"{subject.card.name}_qa"}
+    for task, name in names.items():
+        if task == "qa" and not asks:
+            continue
+        table, _ = subject.load(task=task)
+        cache = str(subject.work / "plain")
+        found = datasets.load_dataset(str(subject.built().out), name, cache_dir=cache)
+        require(set(found) == set(table), f"splits of {name} are {set(found)}, not {set(table)}.")
+        for split, part in found.items():
+            _same_rows(part, table[split], f"prepared {name}, {split}")
+
+
+@check
+def a_build_grows_little(subject: Subject) -> None:
+    """A build is at most 1.2 times what was read, and 64 kB a file for the columns' own needs."""
+    built = subject.built()
+    allowed = MOST_GROWTH * built.raw_bytes + 64_000 * len({*built.written, *built.kept})
+    require(
+        built.n_bytes <= allowed,
+        f"{built.n_bytes:,} bytes were written for {built.raw_bytes:,} bytes read.",
+    )
 
 
 @check

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import count
 from unittest import mock
 
+import datasets
 import pytest
 
-from climb_hf import builder, catalog, collect, subject
+from climb_hf import builder, catalog, collect, shards, subject
 from climb_hf.card import Access, Licence, Option, Remote, Vocabulary
 from climb_hf.rows import build_row
-from climb_hf.schema import Fault
+from climb_hf.schema import Fault, disk_features
 from climb_hf.splits import fraction_of
 from climb_hf.testing import CHECKS, Subject, run_check
 
@@ -182,6 +183,10 @@ def unlisted_options(row):
     row["prompt"] = [{**one, "content": "What is it?"} for one in row["prompt"]]
 
 
+def without_targets():
+    return datasets.Features({k: v for k, v in disk_features().items() if k != "targets"})
+
+
 _numbers = count()
 
 
@@ -313,6 +318,23 @@ MUTANTS = (
         "a_stream_equals_the_table",
         "counting",
         row=lambda row: row.update(site=str(next(_numbers))),
+        shown_only=True,
+    ),
+    Mutant(
+        "prepared_files_have_the_one_schema",
+        "column-lost",
+        patch=((shards, "disk_features", without_targets),),
+    ),
+    Mutant(
+        "a_prepared_folder_equals_the_table",
+        "counting",
+        row=lambda row: row.update(site=str(next(_numbers))),
+        shown_only=True,
+    ),
+    Mutant(
+        "a_build_grows_little",
+        "inflated",
+        row=lambda row: row.update(text=os.urandom(300_000).hex()),
         shown_only=True,
     ),
     Mutant(
