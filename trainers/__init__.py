@@ -16,17 +16,22 @@ if TYPE_CHECKING:
         check_reward,
         reward_by_name,
     )
-    from climb_hf.trainers.drpo_scaling import DomainScaler, ScalingOptions
+    from climb_hf.trainers.drpo_rules import Rule, ScalingOptions, register_rule
+    from climb_hf.trainers.drpo_scaling import DomainScaler
+    from climb_hf.trainers.drpo_testing import check_rule
     from climb_hf.trainers.drpo_trainer import DRPOTrainer
 
 __all__ = [
     "DRPOConfig",
     "DRPOTrainer",
     "DomainScaler",
+    "Rule",
     "ScalingOptions",
     "answer_f1",
     "answer_format",
     "check_reward",
+    "check_rule",
+    "register_rule",
     "reward_by_name",
 ]
 
@@ -34,10 +39,13 @@ _MODULES = {
     "DRPOConfig": "drpo_config",
     "DRPOTrainer": "drpo_trainer",
     "DomainScaler": "drpo_scaling",
+    "Rule": "drpo_scaling",
     "ScalingOptions": "drpo_scaling",
     "answer_f1": "drpo_rewards",
     "answer_format": "drpo_rewards",
     "check_reward": "drpo_rewards",
+    "check_rule": "drpo_testing",
+    "register_rule": "drpo_scaling",
     "reward_by_name": "drpo_rewards",
 }
 

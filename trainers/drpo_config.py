@@ -9,11 +9,12 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from climb_hf.check import check_option, check_type
-from climb_hf.errors import CheckpointError
-from climb_hf.trainers.drpo_scaling import RULES, ScalingOptions
+from climb_hf.check import check_type
+from climb_hf.errors import CheckpointError, OptionError
+from climb_hf.trainers.drpo_scaling import RULES, Rule, ScalingOptions, rule_class
 
 _PREFIX = "drpo_"
+_PUBLISHED = ("drpo_paper", "drpo_released")
 
 
 @dataclass
@@ -21,7 +22,8 @@ class DRPOConfig(GRPOConfig):
     """Configuration of `DRPOTrainer`: `trl.GRPOConfig` and the options below.
 
     Raises:
-        OptionError: if an option below has a value that is not allowed.
+        OptionError: if an option below has a value that is not allowed, or has no effect beside
+            the others.
         CheckpointError: if `save_steps` would put checkpoints where a run cannot be resumed equal.
     """
 
@@ -29,12 +31,27 @@ class DRPOConfig(GRPOConfig):
         default="drpo",
         metadata={
             "help": "How much each question counts: 'drpo' (rare and hard domains, and the hard "
-            "questions in them, count more) or 'none' (plain GRPO)."
+            "questions in them, count more), 'none' (plain GRPO), 'drpo_paper', 'drpo_released', "
+            "'disco', 'fairgrpo', 'inverse_frequency', or your own as package.module.Class."
         },
     )
     domain_column: str = field(
         default="domain",
         metadata={"help": "Column of the data set that names the domain of a question."},
+    )
+    domain_sampling_power: float = field(
+        default=0.0,
+        metadata={
+            "help": "How evenly domains are drawn, from 0 (as the data are) over 0.5 (square root) "
+            "to 1 (each the same number of questions). Works beside any domain_scaling."
+        },
+    )
+    group_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the second level of 'fairgrpo', such as a demographic group. A null "
+            "there means unknown."
+        },
     )
     drpo_strength: float = field(
         default=0.5,
@@ -59,6 +76,24 @@ class DRPOConfig(GRPOConfig):
         default=0.05,
         metadata={"help": "Least mean reward, on a scale from 0 to 1, that is divided by."},
     )
+    drpo_difficulty: str = field(
+        default="clusters",
+        metadata={
+            "help": "What tells hard questions apart: 'clusters' of a domain's questions, or each "
+            "'question' by its own mean reward, which needs no clusters."
+        },
+    )
+    drpo_disco_form: str = field(
+        default="log",
+        metadata={"help": "Weights of 'disco', from weak to strong: 'log', 'log2' or 'inv'."},
+    )
+    drpo_kl_damping: bool = field(
+        default=True,
+        metadata={
+            "help": "'drpo_paper': damp rewarded answers that are far from the reference model. "
+            "Needs beta above 0, and a forward pass more for each generation."
+        },
+    )
     allow_unaligned_checkpoints: bool = field(
         default=False,
         metadata={
@@ -69,21 +104,78 @@ class DRPOConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
+        if isinstance(self.num_generations, int) and self.num_generations < 2:
+            raise OptionError(
+                f"num_generations={self.num_generations} should be at least 2: an advantage is how "
+                "far a rollout is from the other rollouts of its question."
+            )
         super().__post_init__()
-        check_option("domain_scaling", self.domain_scaling, tuple(RULES))
+        rule = rule_class(self.domain_scaling)
         check_type("domain_column", self.domain_column, str)
+        check_type("group_column", self.group_column, (str, type(None)))
         check_type("allow_unaligned_checkpoints", self.allow_unaligned_checkpoints, bool)
+        check_type("domain_sampling_power", self.domain_sampling_power, (int, float))
+        if not 0 <= self.domain_sampling_power <= 1:
+            raise OptionError(
+                f"domain_sampling_power={self.domain_sampling_power!r} should be from 0 to 1."
+            )
         ScalingOptions.check(_PREFIX, self._scaling_values())
-        if self.domain_scaling != "none" and self.scale_rewards != "group":
+        self._check_rule(rule)
+        self._check_normalisation(rule)
+        if self.save_strategy == "steps" and self.save_steps >= 1:
+            check_save_steps(self)
+
+    def _check_rule(self, rule: type[Rule]) -> None:
+        """Refuses what the rule would pass over in silence, or lacks."""
+        named = f"domain_scaling={self.domain_scaling!r}"
+        unused = rule.unused(self.scaling_options())
+        if unused:
+            name = _PREFIX + unused[0]
+            heeded = ", ".join(sorted(_PREFIX + one for one in rule.uses))
+            reason = (
+                "with drpo_difficulty='question'" if unused[0] in rule.uses else f"with {named}"
+            )
+            raise OptionError(
+                f"{name}={getattr(self, name)!r} has no effect {reason}, and the run would not be "
+                f"what it looks like. Leave it out; {named} heeds: {heeded}."
+            )
+        if rule.needs_groups and self.group_column is None:
+            raise OptionError(
+                f"{named} weighs groups within domains: name their column with group_column, such "
+                "as group_column='sex'. Without groups, 'drpo' is the rule you want."
+            )
+        if self.group_column is not None and not rule.needs_groups and rule is not RULES["none"]:
+            raise OptionError(
+                f"group_column={self.group_column!r} has no effect with {named}. Leave it out, or "
+                "set domain_scaling='fairgrpo'."
+            )
+        if rule(self.scaling_options()).needs_kl and self.beta == 0:
+            raise OptionError(
+                f"{named} damps answers by how far they are from the reference model, which "
+                "beta=0.0 leaves out. Set beta (the paper's is 1e-4), or drpo_kl_damping=False."
+            )
+
+    def _check_normalisation(self, rule: type[Rule]) -> None:
+        plain = self.multi_objective_aggregation == "sum_then_normalize"
+        if rule is RULES["none"] or (self.scale_rewards == "group" and plain):
+            return
+        options = (
+            f"scale_rewards={self.scale_rewards!r}, multi_objective_aggregation="
+            f"{self.multi_objective_aggregation!r}"
+        )
+        if self.domain_scaling in _PUBLISHED:
+            raise OptionError(
+                f"domain_scaling={self.domain_scaling!r} is defined on rewards that are summed and "
+                f"then normalised within a group, but here {options}. Leave both at their defaults."
+            )
+        if self.scale_rewards != "group":
             warnings.warn(
                 f"scale_rewards={self.scale_rewards!r}: DRPO's first step is to normalise rewards "
                 "within a group. The weights go on the advantages as TRL computes them instead, "
                 "without a division by the batch's standard deviation. Set scale_rewards='group' "
                 "for the published method.",
-                stacklevel=3,
+                stacklevel=4,
             )
-        if self.save_strategy == "steps" and self.save_steps >= 1:
-            check_save_steps(self)
 
     def scaling_options(self) -> ScalingOptions:
         """Returns the options of the scaler."""

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,111 +21,42 @@ from transformers.trainer_utils import has_length
 from trl import GRPOTrainer
 from trl import __version__ as trl_version
 
-from climb_hf.check import nearest
 from climb_hf.errors import CheckpointError, DependencyError, OptionError
+from climb_hf.trainers.drpo_advantages import (
+    STD_EPSILON,
+    group_advantages,
+    rescale,
+    summed_rewards,
+    unit_rewards,
+)
+from climb_hf.trainers.drpo_batch import Scored, check_finite, check_rows
 from climb_hf.trainers.drpo_config import DRPOConfig, check_save_steps, generate_every
+from climb_hf.trainers.drpo_log import Watch, batch_figures, doubts, effective_share, run_in_words
 from climb_hf.trainers.drpo_rewards import guard_reward, reward_bounds
 from climb_hf.trainers.drpo_rows import WithoutEmptyImages, images_may_be_absent, repair_rows
+from climb_hf.trainers.drpo_sampling import (
+    DomainSampler,
+    check_sampling,
+    domains_of,
+    sampling_in_words,
+)
 from climb_hf.trainers.drpo_scaling import DomainScaler
+
+__all__ = [
+    "STATE_FILE",
+    "STD_EPSILON",
+    "DRPOTrainer",
+    "batch_figures",
+    "group_advantages",
+    "rescale",
+    "unit_rewards",
+]
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "drpo_state.json"
-STD_EPSILON = 1e-4  # TRL's, added to every standard deviation that it divides by
 _SEAMS = ("_calculate_rewards", "_generate_and_score_completions")
 _PLACEHOLDERS = ("image_token_id", "video_token_id", "time_series_token_id")
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """What one generation was rewarded with, on all processes.
-
-    Attributes:
-        rewards: float64, shape (completions, functions); NaN where a function did not apply.
-        domains: of each completion; None where the row has none.
-        ids: of each completion's row; None where the row has none.
-    """
-
-    rewards: np.ndarray
-    domains: list[str | None]
-    ids: list[Any]
-
-
-# ---- formulas -----------------------------------------------------------------------------------
-
-
-def unit_rewards(
-    rewards: np.ndarray, weights: np.ndarray, bounds: Sequence[tuple[float, float]]
-) -> np.ndarray:
-    """Returns one reward in [0, 1] for each completion: sum(w_i u_i) / sum(w_i).
-
-    u_i is reward i on the scale from its least to its greatest value, clipped; the sums run over
-    the functions that applied, so that a row for which fewer did does not look harder. A negative
-    weight makes u_i count as 1 - u_i.
-
-    Args:
-        rewards: shape (completions, functions); NaN where a function did not apply.
-        weights: shape (functions,).
-        bounds: least and greatest value of each function.
-
-    Returns:
-        float64, shape (completions,); NaN where no function with a weight applied.
-    """
-    low, high = np.array(bounds, dtype=np.float64).T
-    unit = np.clip((rewards - low) / (high - low), 0.0, 1.0)
-    unit = np.where(weights < 0, 1.0 - unit, unit)
-    sizes = np.where(np.isnan(rewards), 0.0, np.abs(weights))
-    total = sizes.sum(axis=1)
-    summed = (np.nan_to_num(unit) * sizes).sum(axis=1)
-    known = total > 0
-    mean = np.divide(summed, total, out=np.full(len(rewards), np.nan), where=known)
-    return np.clip(mean, 0.0, 1.0)
-
-
-def group_advantages(rewards: np.ndarray, weights: np.ndarray, group: int) -> np.ndarray:
-    """Returns GRPO's advantages (r - mean) / (std + 1e-4) within each group, ddof 1.
-
-    As TRL computes them with `sum_then_normalize`, in float64.
-
-    Args:
-        rewards: shape (completions, functions); NaN where a function did not apply.
-        weights: of the functions, shape (functions,).
-        group: completions of one question.
-
-    Returns:
-        float64, shape (completions,); 0 where no function applied or a group has no spread.
-    """
-    summed = np.nansum(rewards * weights, axis=1)
-    summed[np.isnan(rewards).all(axis=1)] = np.nan
-    advantages = np.zeros(len(summed))
-    for start in range(0, len(summed), group):
-        own = summed[start : start + group]
-        scored = ~np.isnan(own)
-        values = own[scored]
-        if len(values) > 1 and values.min() < values.max():
-            mean = math.fsum(values) / len(values)
-            std = math.sqrt(math.fsum((values - mean) ** 2) / (len(values) - 1))
-            advantages[start : start + group][scored] = (values - mean) / (std + STD_EPSILON)
-    return advantages
-
-
-def rescale(advantages: np.ndarray, weights: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """Returns weighted advantages over their standard deviation in the batch, ddof 1.
-
-    QoQ-Med, section 3.3. The 1e-4 keeps rounding errors of a batch without any spread small.
-
-    Args:
-        advantages: shape (completions,).
-        weights: shape (completions,), positive.
-        scored: which completions have a reward, shape (completions,).
-    """
-    scaled = advantages * weights
-    values = scaled[scored]
-    if len(values) < 2:
-        return np.zeros_like(scaled)
-    mean = math.fsum(values) / len(values)
-    std = math.sqrt(math.fsum((values - mean) ** 2) / (len(values) - 1))
-    return scaled / (std + STD_EPSILON)
 
 
 # ---- trainer ------------------------------------------------------------------------------------
@@ -190,7 +118,11 @@ class DRPOTrainer(GRPOTrainer):
             args = DRPOConfig(f"{name.rsplit('/', 1)[-1]}-DRPO")
         if not isinstance(args, DRPOConfig):
             raise OptionError(f"args is {type(args).__name__}, but should be DRPOConfig.")
-        _check_domain_column(args, train_dataset)
+        domains = None
+        if args.domain_scaling != "none" or args.domain_sampling_power:
+            domains = domains_of(train_dataset, args.domain_column)
+        check_sampling(train_dataset, domains, args)
+        check_rows(args, train_dataset)
         functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         guarded = [_guarded(one) for one in functions if one is not None]
         super().__init__(model, guarded, args, train_dataset, *others, **named)
@@ -198,26 +130,44 @@ class DRPOTrainer(GRPOTrainer):
         self.domain_scaler = DomainScaler(
             args.domain_scaling, args.scaling_options(), length=args.num_generations
         )
-        self._scored: _Scored | None = None
+        self._scored: Scored | None = None
+        self._last_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._domains = domains
+        self._sampler: DomainSampler | None = None
+        self._watch = Watch(self._say, args)
         self._keep_placeholders_suppressed()
         self.add_callback(_AlignmentCheck())
+        self.add_callback(_Announcer(self))
+
+    def _say(self, message: str) -> None:
+        """Warns, once for all processes; at this level it is seen without any set-up of logging."""
+        if self.is_world_process_zero():
+            logger.warning("%s", message)
+
+    # -- questions --
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        plain = super()._get_train_sampler(dataset)
+        self._sampler = DomainSampler(plain, self._domains, self.args.domain_sampling_power)
+        return self._sampler
 
     # -- rewards and advantages --
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        for column in (self.args.domain_column, "id"):
-            if column not in self._signature_columns:
+        for column in (self.args.domain_column, "id", self.args.group_column):
+            if column is not None and column not in self._signature_columns:
                 self._signature_columns.append(column)
 
     def _calculate_rewards(self, inputs: list[dict[str, Any]], *args: Any, **kwargs: Any) -> Any:
         gathered = super()._calculate_rewards(inputs, *args, **kwargs)
-        column = self.args.domain_column
+        columns = (self.args.domain_column, "id", self.args.group_column)
         # One collective, the same on every process, whatever the rows hold.
-        named = gather_object([(row.get(column), row.get("id")) for row in inputs])
-        domains, ids = zip(*named, strict=True)
+        named = gather_object([tuple(row.get(column) for column in columns) for row in inputs])
+        domains, ids, groups = map(list, zip(*named, strict=True))
         rewards = gathered.detach().cpu().numpy().astype(np.float64)
-        self._scored = _Scored(rewards, list(domains), list(ids))
+        check_finite(rewards, self.reward_func_names)
+        self._scored = Scored(rewards, domains, ids, groups)
         return gathered
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -225,13 +175,16 @@ class DRPOTrainer(GRPOTrainer):
         with images_may_be_absent(self):
             output = super()._generate_and_score_completions(rows)
         scored, self._scored = self._scored, None
+        last_call, self._last_call = self._last_call, None
         if scored is None:
             raise _seam_missing(_SEAMS[0])
         weights = np.ones(len(scored.rewards))
         if self.model.training and self._has_domains(scored):
             weights = self._observe(scored)
             if self.args.domain_scaling != "none":
-                self._put_advantages(output, scored, weights)
+                damped = self.domain_scaler.rule.needs_kl
+                kl = self._response_kl(output, last_call) if damped else None
+                self._put_advantages(output, scored, weights, kl)
         self._logs["extra"]["domain"].extend(scored.domains)
         self._logs["extra"]["drpo_weight"].extend(weights.tolist())
         self._log_images(rows)
@@ -244,27 +197,39 @@ class DRPOTrainer(GRPOTrainer):
             if any(images) or self._logs["images"]:
                 self._logs["images"].extend(images)
 
-    def _has_domains(self, scored: _Scored) -> bool:
+    def _has_domains(self, scored: Scored) -> bool:
         """Whether the batch names its domains; only a run without scaling may lack them."""
         return self.args.domain_scaling != "none" or None not in scored.domains
 
-    def _observe(self, scored: _Scored) -> np.ndarray:
+    def _observe(self, scored: Scored) -> np.ndarray:
         """Lets the scaler see a batch; returns the weight of each completion, (completions,)."""
         start = time.perf_counter()
         group = self.num_generations
-        domains = _domains_of_groups(scored, group, self.args.domain_column)
-        function_weights = self.reward_weights.cpu().numpy().astype(np.float64)
-        vectors = unit_rewards(scored.rewards, function_weights, self._bounds).reshape(-1, group)
-        self.domain_scaler.observe(vectors, domains)
-        weights = self.domain_scaler.weights(vectors, domains)
+        domains = scored.domains_of_questions(group, self.args.domain_column)
+        groups = scored.groups_of_questions(group) if self.args.group_column else None
+        vectors = unit_rewards(scored.rewards, self._function_weights(), self._bounds)
+        vectors = vectors.reshape(-1, group)
+        weights = self.domain_scaler.step(vectors, domains, groups)
         figures = batch_figures(vectors, domains, weights, self.args.drpo_max_weight)
+        figures["effective_share"] = effective_share(vectors, weights)
         figures |= self.domain_scaler.summary()
+        self._watch.see(vectors, domains, weights)
+        self._watch.rewards(scored.rewards, self._bounds, self.reward_func_names)
         figures["time_ms"] = 1000 * (time.perf_counter() - start)
         for name, value in figures.items():
             self._metrics["train"][f"drpo/{name}"].append(value)
         return np.repeat(weights, group)
 
-    def _put_advantages(self, output: dict[str, Any], scored: _Scored, weights: np.ndarray) -> None:
+    def _function_weights(self) -> np.ndarray:
+        return self.reward_weights.cpu().numpy().astype(np.float64)
+
+    def _put_advantages(
+        self,
+        output: dict[str, Any],
+        scored: Scored,
+        weights: np.ndarray,
+        kl: np.ndarray | None,
+    ) -> None:
         """Puts weighted advantages in place of the parent's, in `output` and in the log."""
         old = output["advantages"]
         first = self.accelerator.process_index * len(old)
@@ -274,9 +239,9 @@ class DRPOTrainer(GRPOTrainer):
             output["advantages"] = old * own.view(-1, *[1] * (old.ndim - 1))
             return
         if self._is_published_form():
-            function_weights = self.reward_weights.cpu().numpy().astype(np.float64)
-            base = group_advantages(scored.rewards, function_weights, self.num_generations)
-            new = rescale(base, weights, ~np.isnan(scored.rewards).all(axis=1))
+            group = self.num_generations
+            summed = summed_rewards(scored.rewards, self._function_weights(), group)
+            new = self.domain_scaler.advantages(summed, weights[::group], kl).ravel()
         else:
             new = self.accelerator.gather(old).cpu().numpy() * weights
         output["advantages"] = torch.as_tensor(new[local], dtype=old.dtype, device=old.device)
@@ -285,14 +250,55 @@ class DRPOTrainer(GRPOTrainer):
             log.pop()
         log.extend(new.tolist())
 
+    def _response_kl(self, output: dict[str, Any], last_call: Any) -> np.ndarray:
+        """Divergence of each response from the reference, shape (questions, rollouts).
+
+        TRL's estimator exp(d) - d - 1 with d = log p_ref - log p, summed over the response. Where
+        TRL has not kept the policy's own log-probabilities, its last call (for the reference) is
+        made once more with the policy.
+        """
+        start = time.perf_counter()
+        policy = output.get("old_per_token_logps")
+        if policy is None:
+            args, kwargs = last_call
+            with torch.no_grad():
+                policy = self._get_per_token_logps_and_entropies(self.model, *args, **kwargs)[0]
+            self._last_call = None
+        apart = output["ref_per_token_logps"] - policy
+        mask = output["completion_mask"] * output.get("tool_mask", 1)
+        kl = self.accelerator.gather(((apart.exp() - apart - 1) * mask).sum(dim=1))
+        self._metrics["train"]["drpo/kl_ms"].append(1000 * (time.perf_counter() - start))
+        return kl.double().cpu().numpy().reshape(-1, self.num_generations)
+
     def _is_published_form(self) -> bool:
         aggregation = self.args.multi_objective_aggregation
         return self.args.scale_rewards == "group" and aggregation == "sum_then_normalize"
+
+    def plan(self, max_steps: int) -> list[str]:
+        """Returns what a run of so many optimizer steps will do, and what may disappoint in it."""
+        args, data = self.args, self.train_dataset
+        rows = len(data) if has_length(data) else None
+        served = generate_every(args) / args.gradient_accumulation_steps
+        asked = max_steps / served * args.generation_batch_size / args.num_generations
+        words = [run_in_words(args, max_steps, rows)]
+        if args.domain_sampling_power and self._domains and rows:
+            words += sampling_in_words(self._domains, args.domain_sampling_power, asked / rows)
+        if (
+            self.domain_scaler.rule.needs_kl
+            and args.gradient_accumulation_steps % generate_every(args) == 0
+        ):
+            words.append(
+                f"domain_scaling={args.domain_scaling!r} with drpo_kl_damping costs one forward "
+                "pass of the policy more over every generation, logged as drpo/kl_ms. "
+                "drpo_kl_damping=False leaves it out."
+            )
+        return words + doubts(args, self._domains, asked)
 
     # -- model calls --
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         proxy = WithoutEmptyImages(model)
+        self._last_call = args, kwargs
         return super()._get_per_token_logps_and_entropies(proxy, *args, **kwargs)
 
     def _keep_placeholders_suppressed(self) -> None:
@@ -332,6 +338,12 @@ class DRPOTrainer(GRPOTrainer):
         state = _read_state(path)
         self._check_resumed_window(path, state)
         self.domain_scaler.load_state_dict(state["scaler"])
+        gone = sorted(set(self.domain_scaler.memory) - set(self._domains or ()))
+        if gone and self._domains:
+            self._say(
+                f"{path.parent.name} remembers domains that the data set no longer has: "
+                f"{', '.join(gone)}. They stay in memory, and do not weigh on the others."
+            )
 
     def _check_resumed_window(self, path: Path, state: dict[str, Any]) -> None:
         within = state["within_window"]
@@ -362,60 +374,27 @@ class _AlignmentCheck(TrainerCallback):
         check_save_steps(args, state.max_steps, len(loader) if has_length(loader) else None)
 
 
-# ---- checks and figures -------------------------------------------------------------------------
+class _Announcer(TrainerCallback):
+    """Says in words what a run will do and what it left out, and tells the sampler the epoch."""
+
+    def __init__(self, trainer: DRPOTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for sentence in self._trainer.plan(state.max_steps):
+            self._trainer._say(sentence)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._trainer._sampler is not None:
+            self._trainer._sampler.epoch = int(state.epoch or 0)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        memory, domains = self._trainer.domain_scaler.memory, self._trainer._domains
+        if domains and len(memory):
+            self._trainer._watch.unseen(domains, list(memory), memory.count)
 
 
-def batch_figures(
-    vectors: np.ndarray, domains: Sequence[str], weights: np.ndarray, max_weight: float
-) -> dict[str, float]:
-    """Returns what is logged of a batch, by domain where a name ends in one.
-
-    Args:
-        vectors: rewards in [0, 1], shape (questions, rollouts).
-        domains: of each question.
-        weights: of each question.
-        max_weight: at which weights are clipped.
-
-    Returns:
-        `weight/<domain>`: mean weight; `reward/<domain>`: mean reward; `zero_std/<domain>`: share
-        of questions whose rollouts all have one reward; `clipped_frac`: share of questions whose
-        weight was clipped; `ess`: (sum w)^2 / (n sum w^2), the share of the batch that counts.
-    """
-    figures = {
-        "clipped_frac": float(np.mean(np.abs(np.log(weights)) > math.log(max_weight) - 1e-9)),
-        "ess": float(weights.sum() ** 2 / (len(weights) * (weights**2).sum())),
-    }
-    for domain in sorted(set(domains)):
-        inside = np.array([one == domain for one in domains])
-        own = vectors[inside]
-        rewards = own[~np.isnan(own)]
-        equal = [len(set(row[~np.isnan(row)].tolist())) < 2 for row in own]
-        figures[f"weight/{domain}"] = float(weights[inside].mean())
-        figures[f"reward/{domain}"] = float(rewards.mean()) if len(rewards) else math.nan
-        figures[f"zero_std/{domain}"] = float(np.mean(equal))
-    return figures
-
-
-def _domains_of_groups(scored: _Scored, group: int, column: str) -> list[str]:
-    """The domain of each question, in the order of the batch."""
-    domains = []
-    for start in range(0, len(scored.domains), group):
-        own = scored.domains[start : start + group]
-        question = scored.ids[start]
-        named = f"question {question!r}" if question is not None else f"row {start} of the batch"
-        if not isinstance(own[0], str) or not own[0]:
-            raise OptionError(
-                f"{named} has {column}={own[0]!r}, but should name its domain. Fill the column, or "
-                "set domain_scaling='none'."
-            )
-        if any(one != own[0] for one in own):
-            listed = ", ".join(sorted({repr(one) for one in own}))
-            raise OptionError(
-                f"{named} has several domains ({listed}) among its {group} rollouts. All rollouts "
-                f"of a question need one value of the column {column!r}: check the sampler."
-            )
-        domains.append(own[0])
-    return domains
+# ---- checks -------------------------------------------------------------------------------------
 
 
 def _guarded(reward: Any) -> Any:
@@ -427,17 +406,6 @@ def _guarded(reward: Any) -> Any:
             f"reward_funcs holds {reward!r}, which is neither a function nor a model."
         )
     return guard_reward(reward)
-
-
-def _check_domain_column(args: DRPOConfig, dataset: Any) -> None:
-    columns = getattr(dataset, "column_names", None)
-    if args.domain_scaling == "none" or columns is None or args.domain_column in columns:
-        return
-    raise OptionError(
-        f"domain_column={args.domain_column!r} is not a column of train_dataset, which has: "
-        f"{', '.join(columns)}.{nearest(args.domain_column, columns)} Name the column that holds "
-        "the domain, or set domain_scaling='none'."
-    )
 
 
 def _check_seams() -> None:
