@@ -290,8 +290,8 @@ _KINDS: dict[str, type] = {
 def _complaints(card: SourceCard) -> list[str]:
     """Everything that is wrong with a card, as sentences."""
     found = []
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", card.name):
-        found.append("name must be snake_case")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", card.name) or card.name in ("all", *Modality):
+        found.append("name must be snake_case, and neither a modality nor 'all'")
     for name in ("title", "summary", "homepage", "citation", "release"):
         if not str(getattr(card, name)).strip():
             found.append(f"{name} is empty")

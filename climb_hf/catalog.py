@@ -6,13 +6,14 @@ A source is a module with `CARD` and `read`. One outside this package joins by `
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -41,7 +42,9 @@ class Source:
 
 
 def add(module: ModuleType) -> None:
-    """Makes a source of another package known for this process.
+    """Makes a source of another package known for this process, and those that it forks.
+
+    A process that is spawned knows sources by entry points, and those of `add_file`.
 
     Raises:
         CardError: if the module has no card or reader, or its name is taken.
@@ -72,15 +75,18 @@ def add_file(file: str | os.PathLike[str]) -> str:
         return _as_source(known).card.name
     if path.suffix != ".py" or not path.is_file():
         raise DataNotFoundError(f"no source file at {path}: it should be a .py with CARD and read.")
-    # A name of its own, so that no installed module is hidden; pickled readers find it by it.
-    name = f"climb_source_{path.stem}"
+    # A name of its own, so that no other module is hidden; pickled readers find it by it.
+    name = f"climb_source_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise DataNotFoundError(f"{path} cannot be imported as a Python module.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    add(module)
+    with ExitStack() as undo:
+        sys.modules[name] = module
+        undo.callback(sys.modules.pop, name)
+        spec.loader.exec_module(module)
+        add(module)
+        undo.pop_all()
     return _as_source(module).card.name
 
 
@@ -145,7 +151,7 @@ def _place(module: ModuleType) -> str:
 def _as_source(module: ModuleType) -> Source:
     card, read = getattr(module, "CARD", None), getattr(module, "read", None)
     if not isinstance(card, SourceCard) or not callable(read):
-        raise CardError(f"{module.__name__} is no source: it needs CARD (a SourceCard) and read.")
+        raise CardError(f"{_place(module)} is no source: it needs CARD (a SourceCard) and read.")
     return Source(card, read, module)
 
 
