@@ -8,10 +8,13 @@ RUN ?= runs/demo
 DATA ?=
 
 BIN := $(VENV)/bin
+TOOLS := $(abspath $(BIN))
+# Types and imports are checked on an installed wheel: an editable install hides climb_hf.builders.
+WHEEL := build/wheel
 READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint readme bench clean
 
 demo: $(READY)
 ifeq ($(DATA),)
@@ -30,7 +33,20 @@ test-slow: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	rm -rf $(WHEEL) && mkdir -p $(WHEEL)
+	$(BIN)/python -m build --no-isolation --outdir $(WHEEL) . > $(WHEEL)/log 2>&1 || \
+		{ cat $(WHEEL)/log; exit 1; }
+	$(BIN)/python -m pip install --quiet --no-deps --no-index --target $(WHEEL)/site $(WHEEL)/*.whl
+	cd $(WHEEL)/site && $(TOOLS)/lint-imports --no-logo --no-cache --config $(CURDIR)/setup.cfg
+	cd $(WHEEL)/site && $(TOOLS)/mypy --config-file $(CURDIR)/setup.cfg \
+		--cache-dir $(CURDIR)/.mypy_cache/wheel
+
+# The table of sources, made from the cards.
+readme: $(READY)
+	$(BIN)/climb-hf card --readme README.md
+
+bench: $(READY)
+	$(BIN)/python tests/bench/startup.py
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -42,4 +58,4 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) runs build dist *.egg-info .mypy_cache
