@@ -162,7 +162,7 @@ def row_or_fault(placed: Placed, request: Request, on_error: str) -> dict[str, A
     try:
         return build_row(card, placed.example, request, placed.split_origin)
     except CorruptFileError as error:
-        path = str(placed.example.series[0].path) if placed.example.series else ""
+        path = str(next(iter(placed.example.paths), ""))
         if on_error == "raise":
             raise CorruptFileError(
                 f"cannot read record {placed.id}: {error} ({path}) "

@@ -170,11 +170,13 @@ class SplitRule:
         official: whether the release publishes splits.
         fractions: shares for the records that have no official split.
         origin: one sentence on where the official splits come from.
+        strata: what the shares are kept in: `labels`, the classes of a record, or `site`.
     """
 
     fractions: Mapping[str, float]
     official: bool = False
     origin: str = ""
+    strata: str = "labels"
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,13 @@ class SourceCard:
         shown: the sentence that tells a model what it is shown, with which the question begins;
             {names} in it are filled with what the record's media say in words.
         asked: `set` where several classes may be right, `choice` where one is.
+        asked_with: options under which the question is asked, where it is not by default.
+        own_choices: whether each record brings the options of its own question
+            (`Example.choices`) in place of a class list of the source.
+        channels: of every series, in their order.
+        derivations: the pair of electrodes whose difference each of `channels` is; empty where
+            channels are recorded as they are shown.
+        unit: of every channel; a tuple gives one for each.
         variants: other forms of the source: name -> meaning, the default first.
         release: the release of the source that the card was written from.
         version: version of this card; raise it when rows change.
@@ -218,12 +227,15 @@ class SourceCard:
     version: str = "1.0.0"
     n_patients: int | None = None
     channels: tuple[str, ...] = ()
+    derivations: tuple[tuple[str, str], ...] = ()
     rate_hz: float | None = None
-    unit: str | None = None
+    unit: str | tuple[str, ...] | None = None
     duration_s: float | None = None
     question: str | None = None
     shown: str = ""
     asked: str = "set"
+    asked_with: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    own_choices: bool = False
     variants: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     proof: Proof = Proof.CARD_ONLY
@@ -237,9 +249,16 @@ class SourceCard:
             raise CardError(f"card of source {self.name!r}: {complaint}")
 
     @property
+    def units(self) -> tuple[str, ...]:
+        """A unit for each channel; empty where the card names none."""
+        if isinstance(self.unit, str):
+            return (self.unit,) * len(self.channels)
+        return self.unit or ()
+
+    @property
     def default_label_set(self) -> str:
-        """Name of the label set used when none is asked for: the first of the card."""
-        return next(iter(self.label_sets))
+        """Name of the label set used when none is asked for: the first of the card, or ""."""
+        return next(iter(self.label_sets), "")
 
     def check_variant(self, given: str | None) -> str | None:
         """Returns the variant to read: `given`, else the first of the card, else None.
@@ -273,9 +292,16 @@ class SourceCard:
             if option.choices:
                 check_option(where, value, option.choices)
             elif value is not None or option.default is not None:
-                check_type(where, value, (str, os.PathLike) if option.is_file else option.kind)
+                check_type(where, value, _kinds(option))
             values[name] = value
         return values
+
+
+def _kinds(option: Option) -> type | tuple[type, ...]:
+    """The types that an option takes: a whole number is a number too, and a file a path."""
+    if option.is_file:
+        return (str, os.PathLike)
+    return (int, float) if option.kind is float else option.kind
 
 
 _KINDS: dict[str, type] = {
@@ -303,13 +329,19 @@ def _complaints(card: SourceCard) -> list[str]:
             found.append(f"{name}={value!r} is not a {kind.__name__}{hint}")
     if not card.layouts:
         found.append("it names no layout")
-    if not card.label_sets:
+    if not card.label_sets and not card.own_choices:
         found.append("it names no label set")
     if card.n_records <= 0:
         found.append("n_records must be positive")
     if bool(card.question) != bool(card.shown):
         found.append("question and shown go together: the template's id and its first sentence")
-    return found + _remote_complaints(card) + _split_complaints(card)
+    return found + _channel_complaints(card) + _remote_complaints(card) + _split_complaints(card)
+
+
+def _channel_complaints(card: SourceCard) -> list[str]:
+    parts = ("derivations", "units")
+    wrong = [p for p in parts if getattr(card, p) and len(getattr(card, p)) != len(card.channels)]
+    return [f"{part} and channels differ in number" for part in wrong]
 
 
 def _remote_complaints(card: SourceCard) -> list[str]:
@@ -343,4 +375,6 @@ def _split_complaints(card: SourceCard) -> list[str]:
         found.append("split fractions do not add up to 1")
     if card.split.official and not card.split.origin:
         found.append("its official split names no origin")
+    if card.split.strata not in ("labels", "site"):
+        found.append(f"split strata={card.split.strata!r} is neither 'labels' nor 'site'")
     return found

@@ -112,7 +112,7 @@ class Report:
     def summary(self) -> str:
         """Returns one line that says what was found and what was left out."""
         parts = [f"{self.good} records"]
-        for kind in ("damaged", "missing", "copy"):
+        for kind in ("damaged", "missing", "copy", "left out"):
             if self.count(kind):
                 parts.append(f"{self.count(kind)} {kind}")
         if self.not_questions:
@@ -225,16 +225,16 @@ def _fault_message(card: SourceCard, fault: Fault) -> str:
 
 
 def _groups(examples: dict[str, Example], report: Report) -> dict[str, str]:
-    """record -> group: patients, windows of one recording, and byte-equal signals stay together.
+    """record -> group: patients, windows, studies and byte-equal signals stay together.
 
     Equal signatures (header checksums and first samples) only nominate; the bytes decide.
     """
     pairs = []
     nominated: dict[str, list[str]] = {}
     for record, example in examples.items():
-        pairs.append((record, f"record {example.recording or record}"))
-        if example.patient_id is not None:
-            pairs.append((record, f"patient {example.patient_id}"))
+        keys = {"record": example.recording or record}
+        keys |= {"patient": example.patient_id, "group": example.group}
+        pairs += [(record, f"{kind} {key}") for kind, key in keys.items() if key is not None]
         if example.signature is not None:
             nominated.setdefault(example.signature, []).append(record)
     for records in nominated.values():
@@ -294,7 +294,9 @@ def _place(
 
 
 def _stratum(card: SourceCard, example: Example) -> str:
-    """The classes of a record by the card's defaults, however the rows are to be shown."""
+    """Its site, or its classes by the card's defaults, however the rows are to be shown."""
+    if card.split.strata == "site":
+        return example.site or ""
     labels = classify(card, example.native, label_set=card.default_label_set)
     return "+".join(labels.positive)
 

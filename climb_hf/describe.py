@@ -9,13 +9,16 @@ from climb_hf.card import Modality, SourceCard
 from climb_hf.errors import OptionError
 from climb_hf.labels import Labels, vocabulary_of
 from climb_hf.questions import ask
+from climb_hf.schema import Example
 
 BEGIN = "<!-- sources: made by `climb-hf card --readme README.md`, not by hand -->"
 END = "<!-- end of sources -->"
 # Config ids of CLIMB. The paper counts 44; the authors' table has 45 rows, which add up to its
 # 4.51 million samples.
 N_CLIMB, N_PAPER = 45, 44
-_SAMPLE_BYTES = 2  # released as 16-bit codes, and stored as such
+_CODE_BYTES = 2  # of a sample that is released as a 16-bit code and stored as such
+_FLOAT_BYTES = 4  # of one that is computed
+_OWN = ("{one}", "{another}")  # options where each record brings its own
 _MANY = 20  # class names that a page still lists
 
 
@@ -66,7 +69,7 @@ def _series(card: SourceCard) -> dict[str, Any] | None:
     return {
         "channels": list(card.channels),
         "rate_hz": card.rate_hz,
-        "unit": card.unit,
+        "unit": card.unit if isinstance(card.unit, str) else list(card.units),
         "duration_s": card.duration_s,
     }
 
@@ -89,8 +92,12 @@ def questions_of(card: SourceCard) -> dict[str, str]:
     """
     option = card.options.get("question")
     styles = [option.default, *option.choices] if option else [card.asked]
-    words = vocabulary_of(card, card.label_sets[card.default_label_set][0])
-    made = {style: ask(card, Labels(words, words.names[:1]), style) for style in styles}
+    if card.own_choices:
+        own = Example("", native=_OWN[:1], choices=_OWN)
+        made = {style: ask(card, Labels(None), style, example=own) for style in styles}
+    else:
+        words = vocabulary_of(card, card.label_sets[card.default_label_set][0])
+        made = {style: ask(card, Labels(words, words.names[:1]), style) for style in styles}
     return {style: one.prompt[0]["content"] for style, one in made.items() if one is not None}
 
 
@@ -101,7 +108,8 @@ def row_bytes(card: SourceCard) -> int | None:
     """
     if not (card.channels and card.rate_hz and card.duration_s):
         return None
-    return len(card.channels) * round(card.rate_hz * card.duration_s) * _SAMPLE_BYTES
+    sample_bytes = _FLOAT_BYTES if card.derivations else _CODE_BYTES
+    return len(card.channels) * round(card.rate_hz * card.duration_s) * sample_bytes
 
 
 def cost_of(card: SourceCard) -> dict[str, int | None]:
@@ -173,7 +181,8 @@ def series_line(card: SourceCard) -> str:
     if not (card.channels and card.rate_hz):
         return "none"
     length = f", {card.duration_s:g} s" if card.duration_s else ""
-    return f"{len(card.channels)} channels, {card.rate_hz:g} Hz, {card.unit}{length}"
+    unit = " / ".join(dict.fromkeys(card.units))
+    return f"{len(card.channels)} channels, {card.rate_hz:g} Hz, {unit}{length}"
 
 
 def licence_line(card: SourceCard) -> str:

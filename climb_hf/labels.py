@@ -106,7 +106,8 @@ def class_names(cards: Iterable[SourceCard], label_set: str | None = None) -> tu
     """
     found: dict[str, None] = {}
     for card in cards:
-        for vocabulary_id in card.label_sets[label_set or card.default_label_set]:
+        asked = label_set or card.default_label_set
+        for vocabulary_id in card.label_sets[asked] if card.label_sets else ():
             found.update(dict.fromkeys(vocabulary_of(card, vocabulary_id).names))
     return tuple(found)
 
@@ -141,12 +142,15 @@ def classify(
         axis_as_hyp: whether an axis deviation counts as hypertrophy, as CLIMB does, or as other.
 
     Returns:
-        No class at all when no code is known. With an unknown code among known ones the absent
-        classes are not called negative, since the unknown one could be any of them.
+        No class at all when no code is known, or where the card has no class list. With an unknown
+        code among known ones the absent classes are not called negative, since the unknown one
+        could be any of them.
 
     Raises:
         OptionError: if the card has no such label set.
     """
+    if not card.label_sets:
+        return Labels(None)
     check_option(f"label_set of source {card.name!r}", label_set, tuple(card.label_sets))
     tables = tables_of(card)
     table = next((name for name, rows in tables.items() if any(c in rows for c in native)), None)
@@ -200,7 +204,12 @@ def _classes(row: Mapping[str, str], label_set: str, source: str, axis_as_hyp: b
 
 
 def unknown_codes(card: SourceCard, examples: Iterable[Example]) -> Iterator[str]:
-    """Yields, once a record, each native code that none of the card's tables knows."""
+    """Yields, once a record, each native code that none of the card's tables knows.
+
+    Where records bring their own choices no code is unknown: each says what it stands beside.
+    """
+    if card.own_choices:
+        return
     tables = tables_of(card).values()
     for example in examples:
         yield from (c for c in example.native if not any(c in table for table in tables))

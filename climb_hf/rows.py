@@ -10,7 +10,9 @@ from typing import Any
 from climb_hf.card import SourceCard
 from climb_hf.check import check_option, check_type
 from climb_hf.errors import OptionError
+from climb_hf import montage, windows
 from climb_hf.io import expression, graph, signal
+from climb_hf.io.filters import Band, filtered
 from climb_hf.labels import Labels, classify
 from climb_hf.people import age_fields, sex_of
 from climb_hf.questions import Question, ask
@@ -39,8 +41,11 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def for_reader(self) -> dict[str, Any]:
-        """Returns what a source's `read` is told: its own options, the rate and the variant."""
-        return {**self.options, "rate_hz": self.rate_hz, "variant": self.variant}
+        """Returns what a source's `read` is told: its own options, and what may decide its files
+        or its records: rate, variant and label set.
+        """
+        asked = {"rate_hz": self.rate_hz, "variant": self.variant, "label_set": self.label_set}
+        return {**self.options, **asked}
 
     def check(self) -> None:
         """Raises OptionError for a value that no source offers."""
@@ -99,6 +104,7 @@ def build_row(
     flags = dict.fromkeys(example.flags)
     for one in series:
         flags.update(dict.fromkeys((*one.flags, *signal.quality_flags(one))))
+    flags.update(dict.fromkeys(flag for one in graphs for flag in one.flags))
     facts = {key: value for one in series for key, value in one.facts.items()}
     return {
         **_identity(card, example, facts, tuple(flags), split_origin),
@@ -180,18 +186,30 @@ def _question(
 
 
 def _series(card: SourceCard, source: Any, request: Request) -> signal.RawSeries:
-    """One series in the card's channels and unit, at the wanted rate and length."""
-    series = signal.load(source)
-    if card.channels:
-        series = signal.order_channels(series, card.channels)
-    if card.unit == "mV":
-        series = signal.to_millivolts(series)
+    """One series in the card's channels and units, at the wanted rate and length."""
+    band = Band.of(request.options)
     rate_hz = request.rate_hz or card.rate_hz
+    margin_s = max(band.margin_s, windows.margin_s(rate_hz))
+    series = _channels(card, signal.load(windows.widened(source, margin_s)))
+    series = filtered(series, band)
     if rate_hz:
-        series = signal.resample(series, rate_hz)
-    if request.length == "10s" and card.duration_s:
+        series = signal.resample(windows.on_grid(series, source, rate_hz), rate_hz)
+    series = windows.meant(series, source)
+    if request.length == "10s" and card.duration_s and not source.whole:
+        series = windows.padded_before(series, source.start_s)
         series = signal.crop_or_pad(series, card.duration_s)
     return series
+
+
+def _channels(card: SourceCard, series: signal.RawSeries) -> signal.RawSeries:
+    """A series with the card's channels, or derivations, in its units."""
+    if card.derivations:
+        return montage.derive(series, card.derivations, card.channels, card.units)
+    if card.channels:
+        series = signal.order_channels(series, card.channels)
+    if isinstance(card.unit, str):
+        return signal.to_units(series, (card.unit,) * len(series.channels))
+    return signal.to_units(series, card.unit) if card.unit else series
 
 
 _EMPTY_MEDIA: dict[str, Any] = {

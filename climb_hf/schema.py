@@ -26,6 +26,7 @@ FLAGS = (
     "age_capped",
     "invalid_samples",
     "flat_channel",
+    "asymmetric_matrix",
     "padded",
     "cropped",
     "resampled",
@@ -48,7 +49,11 @@ class SeriesFile:
         signal: the file that holds the samples, where the reader knows it.
         mend: whether the header must be corrected (its names, its dialect) before it is read.
         gain: gain to use in place of the header's, in units of adu per mV; None keeps it.
-        start_s, stop_s: the part of the recording that is meant; None means to its end.
+        start_s, stop_s: the part of the recording that is meant; None means to its end. What lies
+            before 0 s or after the recording was never there: it is padded where lengths are fixed.
+        whole: whether the recording keeps its own length, whatever the card says.
+        part: which piece of the file is meant, such as a row number; None means all of it.
+        facts: what the index knows and the file does not say, such as `channels` and `rate_hz`.
     """
 
     path: Path
@@ -58,6 +63,9 @@ class SeriesFile:
     gain: float | None = None
     start_s: float = 0.0
     stop_s: float | None = None
+    whole: bool = False
+    part: Any = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,12 +77,14 @@ class MediaFile:
         reader: name of the reader in `climb_hf.io.graph` or `climb_hf.io.expression`.
         part: which piece of the file is meant: a row number, the name of a column; None: all of it.
         facts: what the index knows and the file does not say.
+        beside: other files that are read with it, by what they hold.
     """
 
     path: Path
     reader: str
     part: Any = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class Example:
         choices: what the record's own question offers, for sources without a class list; `native`
             then holds the right one.
         recording: the record that a window was cut from; its windows stay in one split.
+        group: what else stays in one split, such as the study that a sample belongs to.
         split: the official split, when the release has one.
         signature: equal for records that may hold the same signal; they are then compared
             byte by byte, and equal ones stay in one split.
@@ -101,6 +112,7 @@ class Example:
     patient_id: str | None = None
     study_id: str | None = None
     recording: str | None = None
+    group: str | None = None
     split: str | None = None
     signature: str | None = None
     age_years: float | None = None
@@ -116,13 +128,24 @@ class Example:
     graphs: tuple[MediaFile, ...] = ()
     expression: tuple[MediaFile, ...] = ()
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that its media are read from, each once, in their order."""
+        found: list[Path | None] = []
+        for series in self.series:
+            found += [series.path, series.signal]
+        for medium in (*self.graphs, *self.expression):
+            found += [medium.path, *medium.beside.values()]
+        return tuple(dict.fromkeys(path for path in found if path is not None))
+
 
 @dataclass(frozen=True)
 class Fault:
     """A record that could not be handed over, and why.
 
     Attributes:
-        kind: `missing` (no file of it is there), `damaged`, or `copy` (the id was seen before).
+        kind: `missing` (no file of it is there), `damaged`, `copy` (the id was seen before), or
+            `left out` (an option says so).
     """
 
     record: str
@@ -164,7 +187,7 @@ COLUMNS_MEANING = {
     "videos": "bytes of a clip, not decoded",
     "video_info": "one per clip: fps, n_frames, height, width in px, start_s, stop_s",
     "graphs": "num_nodes, node_names and tensors; a tensor not given is null",
-    "expression": "{genes, values, unit, group}",
+    "expression": "{genes, names, values, unit, group}: an id and a name per value",
     "events": "{time_h from the start of the window, name, value, text, unit}",
     "text": "report or summary; null when none",
     "messages": "a released conversation: {role, content}",
@@ -256,7 +279,15 @@ def _groups() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str,
                 **{name: tensor for name in ("edge_index", "edge_attr", "x", "y", "matrix")},
             }
         ),
-        "expression": List({"genes": List(text), "values": tensor, "unit": text, "group": text}),
+        "expression": List(
+            {
+                "genes": List(text),
+                "names": List(text),
+                "values": tensor,
+                "unit": text,
+                "group": text,
+            }
+        ),
         "events": List({"time_h": real, "name": text, "value": real, "text": text, "unit": text}),
         "text": text,
         "messages": List({"role": text, "content": text}),

@@ -21,7 +21,7 @@ def card_is_complete(subject: Subject) -> None:
     require(re.search(r"\b(19|20)\d\d\b", card.citation) is not None, "citation names no year.")
     require(card.homepage.startswith("https://"), f"homepage {card.homepage!r} is no address.")
     require(re.fullmatch(r"\d+\.\d+\.\d+", card.version) is not None, "version is not x.y.z.")
-    require(bool(card.label_sets), "it offers no label set.")
+    require(bool(card.label_sets) or card.own_choices, "it offers no label set.")
     require(
         not card.channels or bool(card.rate_hz and card.unit),
         "it names channels, but not their rate and unit.",

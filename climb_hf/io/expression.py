@@ -20,7 +20,8 @@ class Profile:
     """Expression values of one sample or sample group.
 
     Attributes:
-        genes: an id per value.
+        genes: an id per value, each once.
+        names: a name per value, or empty; several ids may share one.
         values: float32, shape (genes,); NaN where nothing was measured.
         unit: of the values, such as TPM; None where the release does not say.
         group: the sample or group that they were measured in.
@@ -29,6 +30,7 @@ class Profile:
 
     genes: tuple[str, ...]
     values: np.ndarray
+    names: tuple[str, ...] = ()
     unit: str | None = None
     group: str | None = None
     words: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Profile:
         values = as_tensor(np.asarray(self.values, dtype="<f4"))
         return {
             "genes": list(self.genes),
+            "names": list(self.names),
             "values": values,
             "unit": self.unit,
             "group": self.group,

@@ -28,6 +28,7 @@ class Graph:
         y: labels of the nodes, int8, shape (nodes, labels).
         matrix: dense connectivity, float32, shape (views, nodes, nodes).
         words: what the graph says in words, by the names in the card's sentence.
+        flags: of `climb_hf.schema.FLAGS`, what a user should know of it.
     """
 
     num_nodes: int
@@ -38,6 +39,7 @@ class Graph:
     y: np.ndarray | None = None
     matrix: np.ndarray | None = None
     words: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     def content(self) -> Mapping[str, str]:
         """Returns what the graph says in words."""
