@@ -388,6 +388,9 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         with bare_errors():
             super()._download_and_prepare(*args, **kwargs)
+        splits = self.info.splits
+        for name in [split.name for split in splits.values() if not split.num_examples]:
+            del splits[name]  # each of its records is damaged; `datasets` cannot load no rows
         self._add_late_faults(Path(self._output_dir))
         for report in self._reports:
             report.judge(self.config.max_error_rate)

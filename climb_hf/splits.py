@@ -30,10 +30,12 @@ def check_split(split: Any) -> None:
     for part in split.split("+"):
         word = part.split("[")[0].strip()
         if word not in (*SPLITS, "all"):
-            rule = nearest(word, SPLIT_RULES).replace(" '", " split_rule='")
+            hint = nearest(word, (*SPLITS, *SPLIT_RULES))
+            for rule in SPLIT_RULES:
+                hint = hint.replace(repr(rule), f"split_rule={rule!r}")
             raise OptionError(
                 f"split={split!r} asks for rows of {word!r}, which is not one of: "
-                f"{', '.join(map(repr, SPLITS))}, 'all'.{nearest(word, SPLITS) or rule}"
+                f"{', '.join(map(repr, SPLITS))}, 'all'.{hint}"
             )
 
 
