@@ -265,4 +265,4 @@ def with_source_table(text: str, cards: Iterable[SourceCard]) -> str:
             f"once each: {BEGIN} and {END}"
         )
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{source_table(cards)}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n\n{source_table(cards)}\n\n{END}{rest.split(END)[1]}"

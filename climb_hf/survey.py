@@ -24,9 +24,10 @@ from climb_hf.io.tree import RawTree
 from climb_hf.labels import class_names
 from climb_hf.rows import Request, build_row, labels_of
 from climb_hf.schema import SPLITS, Fault, SeriesFile
+from climb_hf.windows import duration_s, told_s
 
 UNKNOWN = "unknown"
-_KINDS = ("damaged", "missing", "copy")
+_KINDS = ("damaged", "missing", "copy", "left out")
 _SHARE = 1.0  # a survey tells how much is damaged; it is not there to refuse it
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -218,7 +219,7 @@ def _indexed(card: SourceCard, placed: Placed, request: Request, report: Report)
     """A record by its index, and its length by its header."""
     example = placed.example
     facts = {name: getattr(example, name) for name in ("age_years", "sex", "site", "flags")}
-    lengths = [_duration(file) for file in example.series]
+    lengths = [_told(file) for file in example.series]
     return _seen(card, placed, request, facts, lengths)
 
 
@@ -227,7 +228,7 @@ def _opened(card: SourceCard, placed: Placed, request: Request, report: Report) 
     example = placed.example
     try:
         row = build_row(card, example, request, placed.split_origin)
-        lengths = [_duration(file) or _measured(file) for file in example.series]
+        lengths = [_told(file) or duration_s(file) for file in example.series]
     except CorruptFileError as error:
         report.faults.append(Fault(example.record, "damaged", str(error)))
         return None
@@ -258,23 +259,9 @@ def _seen(
     )
 
 
-def _duration(file: SeriesFile) -> float | None:
-    """Length in seconds of a recording, where its header tells it."""
-    from climb_hf.io.header import read_header
-
-    if file.stop_s is not None:
-        return file.stop_s - file.start_s
-    if file.reader != "wfdb":
-        return None
-    header = read_header(file.path)
-    return None if header.n_samples is None else header.n_samples / header.rate_hz
-
-
-def _measured(file: SeriesFile) -> float:
-    from climb_hf.io.signal import load
-
-    series = load(file)
-    return series.n_valid / series.rate_hz
+def _told(file: SeriesFile) -> float | None:
+    """Length in seconds of what a record means of a recording, where a header tells it."""
+    return file.stop_s - file.start_s if file.stop_s is not None else told_s(file)
 
 
 # --- figures ---------------------------------------------------------------------------------

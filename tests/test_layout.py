@@ -4,7 +4,9 @@ import ast
 import configparser
 import importlib.metadata
 import re
+import statistics
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,12 +93,33 @@ def test_a_source_imports_no_other_source(path):
     assert not [name for name in imported(syntax(path)) if name.startswith("climb_hf.builders")]
 
 
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "tests/fake").glob("*.py")), ids=name_of)
+def test_a_made_tree_is_written_without_our_readers(path):
+    assert "climb_hf" not in {name.split(".")[0] for name in imported(syntax(path))}
+    assert "builders" not in {name.split(".")[0] for name in imported(syntax(path))}
+
+
+LIGHT = {
+    "climb_hf.catalog": HEAVY | {"numpy", "pandas", "PIL", "scipy", "sklearn", "wfdb"},
+    "climb_hf.trainers.drpo_scaling": HEAVY,
+    "climb_hf.metrics.answers": HEAVY,
+    "climb_hf.schema": HEAVY,
+}
+
+
+@pytest.mark.parametrize(("name", "heavy"), LIGHT.items(), ids=LIGHT)
+def test_importing_it_loads_nothing_heavy(name, heavy):
+    code = f"import sys, {name} as it; getattr(it, 'sources', dict)(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.home()
+    )
+    assert not set(done.stdout.split()) & heavy
+
+
 @pytest.mark.parametrize(
     "name", ["card", "check", "errors", "schema", "splits", "catalog", "people"]
 )
 def test_the_frame_imports_the_standard_library_only(name):
-    import sys
-
     tops = at_top(syntax(REPOSITORY / "climb_hf" / f"{name}.py"))
     assert tops <= set(sys.stdlib_module_names) | {"climb_hf"}
 
@@ -115,8 +138,6 @@ def test_no_module_is_longer_than_500_lines(module):
 
 
 def test_no_trainer_module_hides_an_installed_package():
-    import sys
-
     own = {path.stem for path in (REPOSITORY / "trainers").glob("*.py")} - {"__init__"}
     installed = set(importlib.metadata.packages_distributions()) | set(sys.stdlib_module_names)
     assert not own & installed
@@ -148,6 +169,72 @@ def test_the_package_data_is_in_the_tree():
         folder = package.replace("climb_hf.trainers", "trainers").replace(".", "/")
         for pattern in patterns.split(", "):
             assert list((REPOSITORY / folder).glob(pattern)), (package, pattern)
+
+
+# --- sources ---------------------------------------------------------------------------------
+
+SOURCES = [path for path in sorted((REPOSITORY / "builders").glob("*.py")) if path.name[:1] != "_"]
+RUN = 5  # equal lines in a row that count as repeated
+WORDS = [
+    *sorted((REPOSITORY / "climb_hf").rglob("*.py")),
+    *sorted((REPOSITORY / "climb_hf" / "templates").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("path", WORDS, ids=name_of)
+def test_the_frame_names_no_source(path):
+    ids = re.compile(rf"(?<![\w-])({'|'.join(source.stem for source in SOURCES)})(?![\w-])")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [f"{n}: {line.strip()}" for n, line in enumerate(lines, start=1) if ids.search(line)]
+    assert found == []
+
+
+def length(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_source_is_at_most_150_lines(path):
+    assert length(path) <= 150
+
+
+def test_the_median_source_is_at_most_100_lines():
+    assert statistics.median(map(length, SOURCES)) <= 100
+
+
+def code_lines(path):
+    """Lines of a source without imports, comments and blanks."""
+    nodes = ast.walk(syntax(path))
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    left_out = {n for node in imports for n in range(node.lineno, node.end_lineno + 1)}
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    kept = [line.strip() for n, line in lines if n not in left_out]
+    return [line for line in kept if line and not line.startswith("#")]
+
+
+def runs(lines):
+    return [tuple(lines[i : i + RUN]) for i in range(len(lines) - RUN + 1)]
+
+
+def repeated(own, others):
+    """How many of a file's lines stand in a run that another file has too."""
+    theirs = {run for lines in others for run in runs(lines)}
+    places = [i for i, run in enumerate(runs(own)) if run in theirs]
+    return len({i + step for i in places for step in range(RUN)})
+
+
+def test_sources_repeat_under_5_percent_of_each_other():
+    code = {path: code_lines(path) for path in SOURCES}
+    n_repeated = sum(
+        repeated(own, [lines for other, lines in code.items() if other != path])
+        for path, own in code.items()
+    )
+    assert n_repeated < 0.05 * sum(map(len, code.values()))
+
+
+def test_repeated_lines_are_counted():
+    assert repeated([*"abcdefg"], [[*"xbcdefx"]]) == 5
+    assert repeated([*"abcdefg"], [[*"abcdxefg"]]) == 0
 
 
 # --- files under version control -------------------------------------------------------------
@@ -202,3 +289,29 @@ def test_flags_are_documented_once():
     from climb_hf.schema import FLAGS
 
     assert len(set(FLAGS)) == len(FLAGS)
+
+
+def test_the_readme_has_the_table_that_the_cards_give(capsys):
+    from climb_hf import cli
+
+    assert cli.main(["card", "--readme", str(REPOSITORY / "README.md"), "--check"]) == 0
+
+
+def test_the_readme_is_short():
+    assert length(REPOSITORY / "README.md") <= 150
+
+
+def test_the_command_line_lists_its_verbs():
+    from climb_hf import cli
+
+    verbs = re.findall(r"^  (?:  )?(\w+)  ", cli.make_parser().format_help(), flags=re.M)
+    named = cli.__doc__.splitlines()[0].split("`")[1].removeprefix("climb-hf ").split(" | ")
+    assert verbs == named
+
+
+def test_every_environment_variable_of_ours_is_told_by_env():
+    from climb_hf.cli import env
+
+    texts = {p: p.read_text("utf-8") for p in MODULES if p.name != "env.py"}
+    read = {name for text in texts.values() for name in re.findall(r'"(CLIMB_[A-Z_]+)"', text)}
+    assert read == set(env.VARIABLES)

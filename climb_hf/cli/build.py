@@ -98,7 +98,7 @@ def _out(given: str | None) -> str:
 
 
 def _options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`georgia.question=choice` and the like as `ClimbConfig.options` takes them."""
+    """`SOURCE.question=choice` and the like as `ClimbConfig.options` takes them."""
     from climb_hf import catalog
 
     found: dict[str, dict[str, Any]] = {}

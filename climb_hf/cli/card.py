@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "card",
         help="the Markdown page of a source, or the README's table of sources",
-        description="`climb-hf card ptb_xl` prints the page of a source. `climb-hf card --readme "
+        description="`climb-hf card SOURCE` prints the page of a source. `climb-hf card --readme "
         "README.md` makes the table between its two markers anew.",
     )
     command.add_argument("source", nargs="?", help="its name, or a .py file that holds it")

@@ -161,8 +161,9 @@ def _folder(card: Any, found: Mapping[str, Any] | None) -> Iterator[str]:
     share = found["records"] / card.n_records
     yield f"{found['records']:,} records by the index ({share:.1%} of the source)"
     yield f"once built: at most {as_size(found['bytes_built_at_most'])}, before compression"
-    left_out = {"damaged": "damaged", "missing": "missing", "copy": "seen twice"}
-    yield ", ".join(f"{found[kind]} {word}" for kind, word in left_out.items())
+    words = {"copy": "seen twice", "left out": "left out by an option"}
+    kinds = ("damaged", "missing", "copy", "left out")
+    yield ", ".join(f"{found[kind]} {words.get(kind, kind)}" for kind in kinds)
     if found["unknown_codes"]:
         codes = sorted(found["unknown_codes"].items(), key=lambda pair: (-pair[1], pair[0]))
         yield "unknown codes: " + ", ".join(f"{code} ({n})" for code, n in codes)
