@@ -10,10 +10,10 @@ from typing import Any
 from climb_hf.card import SourceCard
 from climb_hf.check import check_option, check_type
 from climb_hf.errors import OptionError
-from climb_hf import montage, windows
-from climb_hf.io import expression, graph, signal
+from climb_hf.io import expression, graph, parts, signal
 from climb_hf.io.filters import Band, filtered
 from climb_hf.labels import Labels, classify
+from climb_hf.montage import derive
 from climb_hf.people import age_fields, sex_of
 from climb_hf.questions import Question, ask
 from climb_hf.schema import TASKS, Example
@@ -189,14 +189,14 @@ def _series(card: SourceCard, source: Any, request: Request) -> signal.RawSeries
     """One series in the card's channels and units, at the wanted rate and length."""
     band = Band.of(request.options)
     rate_hz = request.rate_hz or card.rate_hz
-    margin_s = max(band.margin_s, windows.margin_s(rate_hz))
-    series = _channels(card, signal.load(windows.widened(source, margin_s)))
+    margin_s = max(band.margin_s, parts.margin_s(rate_hz))
+    series = _channels(card, signal.load(parts.widened(source, margin_s)))
     series = filtered(series, band)
     if rate_hz:
-        series = signal.resample(windows.on_grid(series, source, rate_hz), rate_hz)
-    series = windows.meant(series, source)
+        series = signal.resample(parts.on_grid(series, source, rate_hz), rate_hz)
+    series = parts.meant(series, source)
     if request.length == "10s" and card.duration_s and not source.whole:
-        series = windows.padded_before(series, source.start_s)
+        series = parts.padded_before(series, source.start_s)
         series = signal.crop_or_pad(series, card.duration_s)
     return series
 
@@ -204,7 +204,7 @@ def _series(card: SourceCard, source: Any, request: Request) -> signal.RawSeries
 def _channels(card: SourceCard, series: signal.RawSeries) -> signal.RawSeries:
     """A series with the card's channels, or derivations, in its units."""
     if card.derivations:
-        return montage.derive(series, card.derivations, card.channels, card.units)
+        return derive(series, card.derivations, card.channels, card.units)
     if card.channels:
         series = signal.order_channels(series, card.channels)
     if isinstance(card.unit, str):

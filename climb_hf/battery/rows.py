@@ -102,7 +102,7 @@ def _storage(kind: Any) -> Any:
 def series_are_as_the_card_says(subject: Subject) -> None:
     """Every series has the card's channels, unit and rate, the asked length, and finite values."""
     card = subject.card
-    rows = [row for row in subject.rows().values() if row["series"]]
+    rows = [row for row in subject.rows().values() if row.get("series")]
     if not rows:
         raise NotApplicable("no record has a series")
     for row in rows:
@@ -117,8 +117,8 @@ def _check_series(card: Any, row: Mapping[str, Any], stored: Mapping[str, Any]) 
 
     identity, signal = row["id"], decode(stored)
     if card.channels:
-        found = (signal.channels, set(signal.units))
-        require(found == (tuple(card.channels), {card.unit}), f"{identity}: channels are {found}.")
+        found = (signal.channels, signal.units)
+        require(found == (card.channels, card.units), f"{identity}: channels are {found}.")
     require(len(signal.units) == len(signal.channels) == len(signal.values), f"{identity}: names.")
     require(
         signal.rate_hz == (card.rate_hz or signal.rate_hz) and signal.rate_hz > 0,
@@ -168,7 +168,9 @@ def questions_can_be_answered(subject: Subject) -> None:
     """The gold answer scores 1, every other single option less, and no answer at all 0."""
     if subject.card.question is None:
         raise NotApplicable("the source asks no question")
-    for identity, row in subject.rows(task="qa").items():
+    card = subject.card
+    asked = {"options": {card.name: dict(card.asked_with)}} if card.asked_with else {}
+    for identity, row in subject.rows(task="qa", **asked).items():
         options, gold = row["options"], _gold(identity, row)
 
         def score(text: str, options: Any = options, gold: Any = gold) -> float:

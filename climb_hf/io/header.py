@@ -131,7 +131,7 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise CorruptFileError(f"cannot read {path.name}: {error.strerror}.") from error
     if raw.startswith(_LFS):
-        raise CorruptFileError(_lfs_message(path))
+        raise CorruptFileError(lfs_message(path))
     lines = [line.strip() for line in raw.decode("utf-8", "replace").splitlines()]
     signal_lines = [line for line in lines if line and not line.startswith("#")]
     if not signal_lines:
@@ -256,7 +256,8 @@ def is_lfs_pointer(path: Path) -> bool:
         return file.read(len(_LFS)) == _LFS
 
 
-def _lfs_message(path: Path) -> str:
+def lfs_message(path: Path) -> str:
+    """Returns what is to be said of such a file."""
     return (
         f"{path.name} is a git-lfs pointer, not the data: the mirror was cloned without its "
         "large files. Run `git lfs pull` there."
@@ -280,7 +281,7 @@ def check_size(
 ) -> None:
     """As `check_signal_file`, for a file with `per_frame` samples, of all leads, in a frame."""
     if n_bytes < 1024 and is_lfs_pointer(path):
-        raise CorruptFileError(_lfs_message(path))
+        raise CorruptFileError(lfs_message(path))
     if code not in PLAIN_BITS or n_samples is None:
         return
     frame_bits = PLAIN_BITS[code] * per_frame

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from climb_hf.schema import SeriesFile
 
 # Codes that a WFDB format reserves for a missing sample (WFDB signal(5), "invalid samples").
 INVALID_CODES = {"16": -32768, "61": -32768, "212": -2048, "310": -512, "311": -512, "80": -128}
-_PER_MILLIVOLT = {"mv": 1.0, "uv": 1000.0, "µv": 1000.0, "v": 0.001}
+# Both signs that Unicode has for micro; units are compared in lower case.
+_PER_VOLT = {"v": 1.0, "mv": 1e3, "uv": 1e6, "\u00b5v": 1e6, "\u03bcv": 1e6, "nv": 1e9}
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,42 @@ class RawSeries:
         if self.invalid is not None:
             values[self.data == self.invalid] = np.nan
         return values.astype(np.float32)
+
+
+def from_values(
+    values: Any,
+    *,
+    rate_hz: float,
+    channels: Sequence[str],
+    units: str | Sequence[str],
+    start_s: float = 0.0,
+) -> RawSeries:
+    """Returns a series of physical values; whole numbers of 16 or 32 bits stay what they are.
+
+    Args:
+        values: shape (channels, time).
+        units: one for all channels, or one for each.
+
+    Raises:
+        CorruptFileError: if there is not a row of values for each channel.
+    """
+    data = np.asarray(values)
+    if data.ndim != 2 or len(data) != len(channels) or not data.shape[1]:
+        raise CorruptFileError(
+            f"values have shape {data.shape}, expected ({len(channels)} channels, samples)."
+        )
+    whole = data.dtype.kind == "i" and data.dtype.itemsize in (2, 4)
+    return RawSeries(
+        data=data if whole else data.astype(np.float32),
+        rate_hz=float(rate_hz),
+        channels=tuple(channels),
+        units=(units,) * len(channels) if isinstance(units, str) else tuple(units),
+        gain=np.ones(len(channels)),
+        offset=np.zeros(len(channels)),
+        invalid=None,
+        n_valid=data.shape[1],
+        start_s=start_s,
+    )
 
 
 def load(source: SeriesFile) -> RawSeries:
@@ -133,7 +171,7 @@ def _plain(source: SeriesFile, known: Storage, signal: Path, n_bytes: int) -> Ra
     wanted = range(held) if wide else _frames(known.rate_hz, held, source)
     codes = read_samples(signal, code, skip=known.skip, n_leads=n_leads, frames=wanted)
     series = RawSeries(
-        data=_narrow(codes) if wide else codes,
+        data=narrow(codes) if wide else codes,
         rate_hz=known.rate_hz,
         channels=known.channels,
         units=known.units,
@@ -148,14 +186,14 @@ def _plain(source: SeriesFile, known: Storage, signal: Path, n_bytes: int) -> Ra
 
 def _frames(rate_hz: float, held: int, source: SeriesFile) -> range:
     """The samples of a lead that a source file means."""
-    first = round(source.start_s * rate_hz)
+    first = max(round(source.start_s * rate_hz), 0)
     last = held if source.stop_s is None else min(round(source.stop_s * rate_hz), held)
     return range(first, max(first, last))
 
 
 def _from_wfdb(source: SeriesFile, header: Header, signal: Path) -> RawSeries:
     """A record in a format that is not plain; what it means is told by the header all the same."""
-    codes = _narrow(_codes_by_wfdb(source, header, signal))
+    codes = narrow(_codes_by_wfdb(source, header, signal))
     leads = header.leads
     formats = {lead.code for lead in leads}
     return RawSeries(
@@ -231,13 +269,28 @@ def _ecg_struct(source: SeriesFile) -> RawSeries:
     return _part(series, source)
 
 
+def _of(module: str, function: str) -> Callable[[SeriesFile], RawSeries]:
+    """A reader of another module of this package, imported when a file is opened by it."""
+
+    def read(source: SeriesFile) -> RawSeries:
+        found: RawSeries = getattr(import_module(f"climb_hf.io.{module}"), function)(source)
+        return found
+
+    return read
+
+
 _READERS: dict[str, Callable[[SeriesFile], RawSeries]] = {
     "wfdb": _wfdb,
     "ecg_struct": _ecg_struct,
+    "edf": _of("edf", "read_edf"),
+    "mne": _of("edf", "read_with_mne"),
+    "array": _of("arrays", "read_array"),
+    "number_table": _of("arrays", "read_number_table"),
+    "ts": _of("arrays", "read_ts"),
 }
 
 
-def _narrow(codes: np.ndarray) -> np.ndarray:
+def narrow(codes: np.ndarray) -> np.ndarray:
     """The smallest of int16 and int32 that holds the codes."""
     low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, 0)
     fits = np.iinfo(np.int16).min <= low and high <= np.iinfo(np.int16).max
@@ -281,24 +334,37 @@ def _rows(channels: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[int, ...]
     return tuple(names.index(name.lower()) for name in wanted)
 
 
-def to_millivolts(series: RawSeries) -> RawSeries:
-    """Returns the series with gains in adu per mV; the samples stay as they are.
+def to_units(series: RawSeries, units: Sequence[str]) -> RawSeries:
+    """Returns the series with its gains in the wanted units; the samples stay as they are.
+
+    Args:
+        units: one for each channel. Voltages become each other; any other unit has to be the
+            channel's own.
 
     Raises:
-        CorruptFileError: if a unit is no voltage.
+        CorruptFileError: if a channel is in another unit that does not become the wanted one.
     """
-    if all(unit == "mV" for unit in series.units):
+    wanted = tuple(units)
+    if series.units == wanted:
         return series
-    unknown = [unit for unit in series.units if unit.lower() not in _PER_MILLIVOLT]
-    if unknown:
-        raise CorruptFileError(f"unit {unknown[0]!r} is no voltage (mV, uV or V).")
-    factor = np.array([_PER_MILLIVOLT[unit.lower()] for unit in series.units])
-    return replace(series, gain=series.gain * factor, units=("mV",) * len(series.units))
+    factors = [_factor(*pair) for pair in zip(series.units, wanted, strict=True)]
+    return replace(series, gain=series.gain * np.array(factors), units=wanted)
+
+
+def _factor(unit: str, wanted: str) -> float:
+    """How many of the unit are one of the wanted unit."""
+    if unit == wanted:
+        return 1.0
+    if wanted.lower() not in _PER_VOLT:
+        raise CorruptFileError(f"a channel is in {unit!r}, where {wanted!r} was expected.")
+    if unit.lower() not in _PER_VOLT:
+        raise CorruptFileError(f"unit {unit!r} is no voltage (mV, uV or V).")
+    return _PER_VOLT[unit.lower()] / _PER_VOLT[wanted.lower()]
 
 
 def cut(series: RawSeries, start_s: float, stop_s: float | None) -> RawSeries:
     """Returns the part of a series from `start_s` to `stop_s` (None: its end)."""
-    first = round(start_s * series.rate_hz)
+    first = max(round(start_s * series.rate_hz), 0)
     last = series.n_valid if stop_s is None else min(round(stop_s * series.rate_hz), series.n_valid)
     part = series.data[:, first:last]
     return replace(
@@ -316,13 +382,7 @@ def resample(series: RawSeries, rate_hz: float) -> RawSeries:
         return series
     scipy_signal = need("scipy.signal", extra="ecg")
     ratio = Fraction(rate_hz / series.rate_hz).limit_denominator(10_000)
-    values = series.physical().astype(np.float64)
-    lost = np.isnan(values)
-    for channel, gaps in zip(values, lost, strict=True):
-        if gaps.any():
-            known = np.flatnonzero(~gaps)
-            filler = np.interp(np.flatnonzero(gaps), known, channel[known]) if known.size else 0.0
-            channel[gaps] = filler
+    values, lost = bridged(series)
     moved = scipy_signal.resample_poly(values, ratio.numerator, ratio.denominator, axis=1)
     nearest = np.clip(
         np.round(np.arange(moved.shape[1]) / float(ratio)).astype(int), 0, values.shape[1] - 1
@@ -339,6 +399,18 @@ def resample(series: RawSeries, rate_hz: float) -> RawSeries:
         n_valid=n_valid,
         flags=(*series.flags, "resampled"),
     )
+
+
+def bridged(series: RawSeries) -> tuple[np.ndarray, np.ndarray]:
+    """Returns float64 values with invalid samples bridged by a line, and where those are."""
+    values = series.physical().astype(np.float64)
+    lost = np.isnan(values)
+    for channel, gaps in zip(values, lost, strict=True):
+        if gaps.any():
+            known = np.flatnonzero(~gaps)
+            filler = np.interp(np.flatnonzero(gaps), known, channel[known]) if known.size else 0.0
+            channel[gaps] = filler
+    return values, lost
 
 
 def crop_or_pad(series: RawSeries, duration_s: float) -> RawSeries:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from climb_hf.errors import CorruptFileError
+from climb_hf.io.memory import remember
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -30,3 +36,57 @@ def read_csv(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
             yield from reader
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorruptFileError(f"{path.name} cannot be read as CSV: {error}") from error
+
+
+@dataclass(frozen=True)
+class NumberTable:
+    """A table that holds nothing but numbers below its first lines.
+
+    Attributes:
+        values: float64, shape (rows, columns).
+        notes: the lines that begin with `#`, without it.
+    """
+
+    values: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+@remember(files=2)
+def read_numbers(path: Path, n_columns: int) -> NumberTable:
+    """Reads a table of numbers, separated by tabs or by commas as its first row tells.
+
+    Lines that begin with `#`, and one of column names after them, may precede the numbers.
+
+    Raises:
+        CorruptFileError: if a row has another number of columns or holds a word.
+    """
+    import numpy as np  # not above, so that sources are listed without it
+
+    try:
+        lines = [line.rstrip() for line in path.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorruptFileError(f"{path.name} cannot be read as text: {error}") from error
+    first = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    notes = tuple(line[1:].strip() for line in lines[:first])
+    separator = "\t" if first < len(lines) and "\t" in lines[first] else ","
+    if first < len(lines) and not _is_number(lines[first].split(separator)[0]):
+        first += 1
+    if first >= len(lines):
+        raise CorruptFileError(f"{path.name} holds no row of numbers.")
+    try:
+        values = np.loadtxt(lines[first:], delimiter=separator, ndmin=2, comments=None)
+    except ValueError as error:
+        raise CorruptFileError(f"{path.name}, below line {first}: {error}") from error
+    if values.shape[1] != n_columns:
+        raise CorruptFileError(
+            f"{path.name} has {values.shape[1]} columns of numbers, expected {n_columns}."
+        )
+    return NumberTable(values, notes)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

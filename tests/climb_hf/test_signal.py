@@ -72,14 +72,14 @@ def test_a_baseline_is_taken_off(pair):
 
 @pytest.mark.parametrize(("unit", "per_mv"), [("uV", 1000), ("mv", 1), ("V", 0.001)])
 def test_other_voltages_become_millivolt(pair, unit, per_mv):
-    found = signal.to_millivolts(signal.load(pair(f"X.dat 16 2(0)/{unit} 16 0 0 0 0 {{lead}}")))
+    found = signal.to_units(signal.load(pair(f"X.dat 16 2(0)/{unit} 16 0 0 0 0 {{lead}}")), ["mV"] * 12)
     assert found.units == ("mV",) * 12
     assert np.allclose(found.physical(), pair.codes / 2 / per_mv)
 
 
 def test_what_is_no_voltage_is_refused(pair):
     with pytest.raises(CorruptFileError, match="unit 'mmHg' is no voltage"):
-        signal.to_millivolts(signal.load(pair("X.dat 16 2(0)/mmHg 16 0 0 0 0 {lead}")))
+        signal.to_units(signal.load(pair("X.dat 16 2(0)/mmHg 16 0 0 0 0 {lead}")), ["mV"] * 12)
 
 
 def test_a_given_gain_replaces_the_headers(pair):
@@ -261,7 +261,7 @@ def test_padding_makes_no_lead_flat_and_none_alive():
 
 def stored(path, reader="wfdb"):
     found = signal.load(SeriesFile(path, reader))
-    return signal.to_millivolts(signal.order_channels(found, STANDARD))
+    return signal.to_units(signal.order_channels(found, STANDARD), ["mV"] * 12)
 
 
 def test_every_real_record_reads_as_wfdb_reads_it(real_data):

@@ -256,7 +256,7 @@ def test_a_unit_beyond_ascii_is_kept(tmp_path):
     # wfdb drops such letters: µV would be read as V.
     path = write(tmp_path, [[500]], "16")
     path.write_text(path.read_text().replace("/mV", "/µV"), encoding="utf-8")
-    found = signal.to_millivolts(load(path))
+    found = signal.to_units(load(path), ["mV"])
     assert found.physical() == pytest.approx(500 / 200 / 1000)
 
 

@@ -1,0 +1,41 @@
+"""What readers of scalp EEG share: the bipolar montage, options, a look at the electrodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from climb_hf.card import Modality, Option
+from climb_hf.errors import CorruptFileError
+from climb_hf.io.edf_header import read_edf_header
+from climb_hf.montage import BIPOLAR_16, BIPOLAR_16_NAMES, positions
+from climb_hf.schema import Example, Fault
+
+# What the cards of these sources state alike; `SourceCard(..., **BIPOLAR_EEG)`.
+BIPOLAR_EEG: dict[str, Any] = {
+    "modality": Modality.EEG,
+    "channels": BIPOLAR_16_NAMES,
+    "derivations": BIPOLAR_16,
+    "unit": "uV",
+    "asked": "choice",
+}
+FILTERS = {
+    "notch_hz": Option(
+        None, "takes mains out: 60 in the United States; None leaves the signal", kind=float
+    ),
+    "high_pass_hz": Option(None, "keeps what is faster (Butterworth, no phase shift)", kind=float),
+    "low_pass_hz": Option(None, "keeps what is slower (Butterworth, no phase shift)", kind=float),
+}
+SPLIT_CSV = Option(
+    None, "file with columns file_name (a record) and split, for split_rule=csv", is_file=True
+)
+
+
+def with_electrodes(found: Example) -> Example | Fault:
+    """Returns an EDF recording, or a fault where its header lacks an electrode of the montage."""
+    file = found.series[0]
+    try:
+        header = read_edf_header(file.path)
+        positions(header.channels, [n for pair in BIPOLAR_16 for n in pair], header.left_out)
+    except CorruptFileError as error:
+        return Fault(found.record, "damaged", str(error), str(file.path))
+    return found
