@@ -429,8 +429,7 @@ def stranger(world, tmp_path_factory):
     file = tmp_path_factory.mktemp("stranger") / "my_source.py"
     file.write_text(STRANGER.format(name=world.name))
     yield catalog.add_file(file)
-    catalog._added.pop("stranger", None)
-    catalog.sources.cache_clear()
+    catalog.forget("stranger")
 
 
 @pytest.fixture(scope="module")
@@ -646,7 +645,8 @@ def test_a_pandas_map_writes_stored_series_only(world):
     decoded = world.plain.select_columns(columns).with_format("pandas")
     with pytest.raises(pa.ArrowInvalid, match="Could not convert Signal"):
         decoded.map(lambda frame: frame, load_from_cache_file=False)
-    plain = world.part("eager", decode=False).select_columns(columns)
+    # One row: where a field is null in some rows only, the frames of a map do not agree on types.
+    plain = world.part("eager", decode=False).select_columns(columns).select([0])
     found = plain.with_format("pandas").map(lambda frame: frame, load_from_cache_file=False)
     assert found.with_format(None)[:] == plain[:]
 
