@@ -56,7 +56,12 @@ class Subject:
             `unknown_codes`, `faults` (record -> {"kind": ...}), and `records`: record -> facts, of
             which `labels`, `native`, `patient_id`, `age`, `sex`, `split`, and of the first series
             as recorded `rate_hz`, `n_samples`, `n_invalid` and `signal_sha1` (SHA-1 of its
-            float32 values, channels in the card's order, physical units) are looked at.
+            float32 values, channels in the card's order, physical units) are looked at. Of the
+            first graph `graph_sha1`: SHA-1 over those of edge_index (`<i4`, by first, then second
+            node), edge_attr (`<f4`), x (`<f4`), y (`|i1`) and matrix (`<f4`) that are given, each
+            as the line "name kind rowsxcolumns" and its values in C order. Of the first profile
+            `expression_sha1`: SHA-1 over the gene ids, a line each, a zero byte and the float32
+            values, every NaN being NumPy's.
         limit: so many records, chosen by a hash of their patients, are opened; the index is
             always read whole.
     """
@@ -168,7 +173,11 @@ class Subject:
         read, chosen = self.source.read, self.chosen
 
         def some_of(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
-            return (f for f in read(tree, options) if isinstance(f, Fault) or f.record in chosen)
+            return (
+                f
+                for f in read(tree, options)
+                if isinstance(f, Fault) or chosen & {f.record, f.recording}
+            )
 
         return replace(self.source, read=some_of)
 
@@ -248,7 +257,7 @@ class Subject:
     # -- harm --
 
     def victim(self) -> Placed:
-        """Returns a good record with files of its own and no copy elsewhere, the first by name.
+        """Returns a good record with files and no copy elsewhere, the first by name.
 
         Raises:
             NotApplicable: if there is none.
@@ -261,12 +270,14 @@ class Subject:
         raise NotApplicable("no record has a file of its own")
 
     def files_of(self, example: Example) -> list[str]:
-        """Returns the files that belong to a record alone, largest first, as paths in the tree."""
+        """Returns the files that a record's media are in, largest first, as paths in the tree.
+
+        Other records may have theirs in the same files.
+        """
         found: dict[str, int] = {}
-        for one in example.series:
-            for path in filter(None, (one.path, one.signal)):
-                relative = PurePosixPath(path.relative_to(self.tree.root))
-                found.update(self._by_stem.get((relative.parent, relative.stem), {}))
+        for path in example.paths:
+            relative = PurePosixPath(path.relative_to(self.tree.root))
+            found.update(self._by_stem.get((relative.parent, relative.stem), {}))
         return sorted(found, key=lambda name: (-found[name], name))
 
     @cached_property

@@ -28,7 +28,8 @@ def a_damaged_file_costs_one_record(subject: Subject) -> None:
     touched = {i for i in subject.rows() if i not in subject.neighbours(victim)}
     require(not touched & set(rows), f"{victim.id} is still there with its file cut in half.")
     name = victim.example.recording or victim.example.record
-    told = [f for record, f in reported.items() if record.split("/")[0] == name.split("/")[0]]
+    names = {name.split("/")[0], *(i.split("/", 1)[1] for i in touched)}
+    told = [f for record, f in reported.items() if names & {record, record.split("/")[0]}]
     require(bool(told), f"{victim.id} is gone, but no damage to it is reported.")
     require(len(told[0].reason) > 10, f"{victim.id}: the report gives no reason.")
     _neighbours_kept(subject, victim, rows)
@@ -80,6 +81,6 @@ def _neighbours_kept(subject: Subject, victim: Any, rows: Mapping[str, Any]) -> 
     lost = {identity for identity in kept if identity not in rows}
     require(not lost, f"harm to {victim.id} costs its neighbours {some(lost)}.")
     # A neighbour may move to another split, as the shares are those of the records that are there.
-    columns = ("labels", "native_labels", "patient_id", "series")
-    changed = {i for i in kept if any(rows[i][c] != before[i][c] for c in columns)}
+    columns = ("labels", "native_labels", "patient_id", "series", "graphs", "expression")
+    changed = {i for i in kept if any(rows[i].get(c) != before[i].get(c) for c in columns)}
     require(not changed, f"harm to {victim.id} changes its neighbours {some(changed)}.")

@@ -86,6 +86,8 @@ def every_native_label_is_mapped_or_listed(subject: Subject) -> None:
     tables = tables_of(subject.card).values()
     listed = subject.index()[1].unknown_codes
     codes = {code for placed in subject.placed for code in placed.example.native}
+    if subject.card.own_choices:  # each record says itself what its code stands beside
+        codes -= {code for placed in subject.placed for code in placed.example.choices}
     lost = {code for code in codes if code not in listed and not any(code in t for t in tables)}
     require(not lost, f"codes in no table that the report does not list: {some(lost)}.")
     if not subject.knows("unknown_codes"):
@@ -119,14 +121,15 @@ def _true_faults(subject: Subject, kind: str) -> set[str]:
 
 @check
 def patients_never_cross_splits(subject: Subject) -> None:
-    """A patient's records, and a recording's windows, stay in one split by every rule."""
+    """A patient's records, a recording's windows and a study stay in one split by every rule."""
     rules = [rule for rule in SPLIT_RULES if rule not in ("csv", "official")]
     for rule in (None, *rules):
         splits: dict[str, set[str]] = defaultdict(set)
         for placed in subject.index(split_rule=rule)[0]:
             splits[f"recording {placed.example.recording or placed.id}"].add(placed.split)
-            if placed.example.patient_id is not None:
-                splits[f"patient {placed.example.patient_id}"].add(placed.split)
+            for kind in ("patient_id", "group"):
+                if getattr(placed.example, kind) is not None:
+                    splits[f"{kind} {getattr(placed.example, kind)}"].add(placed.split)
         torn = {key for key, names in splits.items() if len(names) > 1}
         require(not torn, f"in two splits by split_rule={rule!r}: {some(torn)}.")
 

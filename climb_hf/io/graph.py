@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,6 @@ import numpy as np
 from climb_hf.check import check_option
 from climb_hf.io.tensor import as_tensor
 from climb_hf.schema import MediaFile
-
-READERS: dict[str, Callable[[MediaFile], Graph]] = {}
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,28 @@ class Graph:
             "node_names": list(self.node_names),
             **{name: as_tensor(getattr(self, name)) for name in tensors},
         }
+
+
+Reader = Callable[[MediaFile], Graph]
+
+
+def _late(module: str, name: str) -> Reader:
+    """A reader whose module is imported when it is first used."""
+
+    def read(file: MediaFile) -> Graph:
+        return getattr(importlib.import_module(f"climb_hf.io.{module}"), name)(file)
+
+    return read
+
+
+READERS: dict[str, Reader] = {
+    "tudataset": _late("tudataset", "read_graph"),
+    "node_link": _late("node_link", "read_graph"),
+    "node_link_pair": _late("node_link", "read_pair"),
+    "matrix_stack": _late("connectome", "read_stacked"),
+    "matlab_cell": _late("connectome", "read_cell"),
+    "region_series": _late("connectome", "read_series"),
+}
 
 
 def load(file: MediaFile) -> Graph:
