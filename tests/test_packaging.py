@@ -161,7 +161,6 @@ def test_an_installed_wheel_lists_its_sources(site, run):
 
 def test_an_installed_wheel_finds_its_own_data(site, run):
     code = """
-import climb_hf.hub
 from climb_hf import catalog, describe
 from climb_hf.trainers.scripting import recipe
 print(recipe("tiny_cpu_drpo"))

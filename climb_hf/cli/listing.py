@@ -177,7 +177,7 @@ def _print_wrapped(name: str, lines: Sequence[str]) -> None:
     """Prints lines beside a name, broken between words to the width of the screen."""
     import textwrap
 
-    width = max(min(shutil.get_terminal_size((100, 24)).columns, 120), 50) - 14
+    width = max(min(shutil.get_terminal_size((100, 24)).columns, 120), 50) - 16
     shown = name
     for line in lines:
         parts = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
