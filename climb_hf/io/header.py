@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,12 +103,12 @@ class Header:
         parts = (f"{lead.name.lower()}:{lead.initial}:{lead.checksum}" for lead in self.leads)
         return f"{self.n_samples};" + ";".join(sorted(parts))
 
-    @property
+    @cached_property
     def file_names(self) -> set[str]:
         """The signal files that the leads name."""
         return {lead.file for lead in self.leads}
 
-    @property
+    @cached_property
     def storage(self) -> Storage | None:
         """How the leads are stored, if all alike, a sample a frame, in a format of `PLAIN_BITS`."""
         ways = {lead[1:5] for lead in self.leads}
