@@ -332,18 +332,21 @@ def test_a_wrong_type_is_refused_by_every_road(root, road, streaming, more):
     assert any(repr(one) in str(caught.value) for one in (value, inner, 5))
 
 
-WRONG_FOR_KIND = {str: (5, True, ["x"]), bool: (1, "yes", None), int: (1.5, True, "1", None)}
+WRONG_FOR_KIND = {
+    str: (5, True, ["x"]),
+    bool: (1, "yes", 0.0),
+    int: (1.5, True, "1"),
+    float: ("50", True, [50.0]),
+}
 
 
 @pytest.mark.parametrize(("source", "name"), OWN)
 def test_a_wrong_type_of_a_sources_own_option_is_refused(tmp_path, source, name):
     option = catalog.get(source).card.options[name]
-    wrong = (5, None, True) if option.choices else WRONG_FOR_KIND[option.kind]
-    for value in wrong:
+    wrong = (-5, object, ["x"]) if option.choices else WRONG_FOR_KIND[option.kind]
+    for value in (*wrong, *([] if option.default is None else [None])):
         with pytest.raises(OptionError) as caught:
-            ClimbBuilder(
-                config_name=source, data_dir=str(tmp_path), options={source: {name: value}}
-            )
+            asked(tmp_path, source, options={source: {name: value}})()
         assert f"options[{source!r}][{name!r}]={value!r}" in str(caught.value)
 
 
