@@ -164,6 +164,24 @@ def test_mapped_folders_hold_no_packages(folder):
     assert not list((REPOSITORY / folder).glob("*/**/__init__.py"))
 
 
+def needed(path):
+    """(package, extra) of each call of `need` in a module."""
+    for node in ast.walk(syntax(path)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "need":
+            (extra,) = (word.value.value for word in node.keywords if word.arg == "extra")
+            yield node.args[0].value.split(".")[0], extra
+
+
+def test_every_optional_package_is_in_the_extra_that_its_message_names():
+    extras = config()["options.extras_require"]
+    places = importlib.metadata.packages_distributions()
+    asked = {pair for path in MODULES for pair in needed(path)}
+    assert asked
+    for package, extra in asked:
+        names = {re.split(r"[<>=!]", line)[0].strip() for line in extras[extra].splitlines()}
+        assert names & {package, *places.get(package, ())}, (package, extra)
+
+
 def test_the_package_data_is_in_the_tree():
     for package, patterns in config()["options.package_data"].items():
         folder = package.replace("climb_hf.trainers", "trainers").replace(".", "/")
@@ -315,3 +333,10 @@ def test_every_environment_variable_of_ours_is_told_by_env():
     texts = {p: p.read_text("utf-8") for p in MODULES if p.name != "env.py"}
     read = {name for text in texts.values() for name in re.findall(r'"(CLIMB_[A-Z_]+)"', text)}
     assert read == set(env.VARIABLES)
+
+
+def test_contributing_names_every_room():
+    layers = config()["importlinter:contract:rooms"]["layers"].replace("|", " ").split()
+    table = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)/?`", "".join(rows))) == sorted(layers)

@@ -33,7 +33,9 @@ DATA = [
 OPTIONAL = (
     "accelerate",
     "evaluate",
+    "h5py",
     "matplotlib",
+    "mne",
     "peft",
     "scipy",
     "sklearn",
