@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from climb_hf.loading import load_dataset, load_report
     from climb_hf.mixing import mixture
     from climb_hf.pictures import plot
+    from climb_hf.pyg import to_pyg
     from climb_hf.render import ecg_sheet
     from climb_hf.views import Series, Signal, range_scaled
 
@@ -28,6 +29,7 @@ _LAZY = {
     "mixture": "climb_hf.mixing",
     "plot": "climb_hf.pictures",
     "range_scaled": "climb_hf.views",
+    "to_pyg": "climb_hf.pyg",
 }
 __all__ = [
     "Series",
@@ -39,6 +41,7 @@ __all__ = [
     "mixture",
     "plot",
     "range_scaled",
+    "to_pyg",
 ]
 
 
