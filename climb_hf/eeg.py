@@ -18,6 +18,11 @@ BIPOLAR_EEG: dict[str, Any] = {
     "unit": "uV",
     "asked": "choice",
 }
+# The rows of segments in IIIC's repository, and in the Kaggle competition of its authors.
+ICU_ROWS = (
+    *("Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1", "Fz", "Cz"),
+    *("Pz", "Fp2", "F4", "C4", "P4", "F8", "T4", "T6", "O2", "EKG"),
+)
 FILTERS = {
     "notch_hz": Option(
         None, "takes mains out: 60 in the United States; None leaves the signal", kind=float

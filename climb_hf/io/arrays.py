@@ -31,7 +31,7 @@ def open_npy(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        objects = "Object arrays" in str(error)
+        objects = "bject" in str(error)
         more = " Save it again as numbers or text (dtype float or str)." if objects else ""
         raise CorruptFileError(f"{path.name} is no whole .npy array: {error}{more}") from error
 
@@ -82,8 +82,9 @@ def read_array(source: SeriesFile) -> RawSeries:
     """Returns the series in an array of shape (channels, time), or (time, channels).
 
     With `part` it is that entry of an array of several series. Facts: `channels`, `rate_hz`,
-    `unit`; for MATLAB files `names` of variables, the first that is there; and where only the
-    middle of what is stored is meant, `middle_s` seconds of `stored_s`.
+    `unit`; for an array of several, `entries` that it has to have; for MATLAB files `names` of
+    variables, the first that is there; and where only the middle of what is stored is meant,
+    `middle_s` seconds of `stored_s`.
     """
     path, facts = source.path, source.facts
     if path.suffix == ".mat":
@@ -94,8 +95,11 @@ def read_array(source: SeriesFile) -> RawSeries:
     else:
         array = open_npy(path)
     if source.part is not None:
-        if not 0 <= source.part < len(array):
-            raise CorruptFileError(f"{path.name} has no entry {source.part}, only {len(array)}.")
+        if not 0 <= source.part < len(array) == facts.get("entries", len(array)):
+            raise CorruptFileError(
+                f"{path.name} has {len(array)} entries, where entry {source.part} of "
+                f"{facts.get('entries', 'some')} is meant: it belongs to another table."
+            )
         array = array[source.part]
     values = _upright(path, array, len(facts["channels"]))
     series = from_values(
@@ -163,7 +167,9 @@ def read_ts_cases(path: Path) -> TsCases:
     Raises:
         CorruptFileError: if a line is cut off, or the file has time stamps or no classes.
     """
-    values, labels, known = [], [], {}
+    values: list[np.ndarray] = []
+    labels: list[str] = []
+    known: dict[str, list[str]] = {}
     with path.open(encoding="latin-1") as file:
         for line in file:
             words = line.split()
