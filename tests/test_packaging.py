@@ -40,6 +40,7 @@ OPTIONAL = (
     "scipy",
     "sklearn",
     "torch",
+    "torch_geometric",
     "transformers",
     "trl",
     "wfdb",
