@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, SourceCard, Vocabulary
 from climb_hf.errors import CorruptFileError
+from climb_hf.graphs import BRAIN, FOUR_FIFTHS
 from climb_hf.io.files import open_array, or_fault, those_beside
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
@@ -25,7 +18,6 @@ CARD = SourceCard(
     name="abcd",
     title="Adolescent Brain Cognitive Development, resting-state networks",
     summary="correlation of 360 regions at rest, a child each; the label is the recorded sex",
-    modality=Modality.BRAIN_GRAPH,
     licence=Licence("NIMH Data Archive terms", share_data=False, share_derived=False),
     access=Access.CREDENTIALED,
     homepage="https://nda.nih.gov/abcd",
@@ -46,7 +38,7 @@ CARD = SourceCard(
     vocabularies=(
         Vocabulary("recorded_sex", names=("male", "female"), codes={"M": "male", "F": "female"}),
     ),
-    split=SplitRule(fractions={"train": 0.8, "test": 0.2}),
+    split=FOUR_FIFTHS,
     n_records=9_563,
     n_patients=9_563,
     question="recorded_sex",
@@ -54,7 +46,6 @@ CARD = SourceCard(
         "The connectivity of a child's brain at rest is summarised: correlations between {regions} "
         "regions, {summary} What is the participant's recorded sex?"
     ),
-    asked="choice",
     quirks=(
         "the only label is sex, which is no diagnosis: keep it out of a clinical reward",
         "siblings and twins took part, and the files name no families: splits may leak",
@@ -62,6 +53,7 @@ CARD = SourceCard(
         "it; one without a label is kept and has none",
         "the time series are not read",
     ),
+    **BRAIN,
 )
 SEXES = {"M": "male", "F": "female"}
 

@@ -6,19 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Option,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, Option, Remote, SourceCard, SplitRule, Vocabulary
 from climb_hf.errors import CorruptFileError
-from climb_hf.io.connectome import n_volumes
+from climb_hf.graphs import BRAIN, UNKNOWN
 from climb_hf.io.files import open_array, or_fault, those_beside
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
@@ -29,7 +19,6 @@ CARD = SourceCard(
     name="abide",
     title="Autism Brain Imaging Data Exchange I, resting-state networks",
     summary="correlation of 200 regions at rest, a person each, autistic or control",
-    modality=Modality.BRAIN_GRAPH,
     licence=Licence("CC-BY-NC-SA-3.0", share_data=True, share_derived=True),
     access=Access.OPEN,
     homepage="https://preprocessed-connectomes-project.org/abide/",
@@ -78,13 +67,13 @@ CARD = SourceCard(
         "The connectivity of a brain at rest is summarised: correlations between {regions} "
         "regions, {summary} Whose brain is it?"
     ),
-    asked="choice",
     quirks=(
         "DX_GROUP 1 is autism, 2 control; BrainGB's label is that less 1, so that its 0 is autism",
         "sites are stored without their numbers (UCLA_1 and UCLA_2 are UCLA); meta keeps SITE_ID",
         "a region whose signal never changes has no correlation: its row is 0, flag flat_channel",
         "BrainGB's pickled file is refused; its arrays are read where they are saved plainly",
     ),
+    **BRAIN,
 )
 COLUMNS = ("SUB_ID", "FILE_ID", "SITE_ID", "DX_GROUP", "AGE_AT_SCAN", "SEX")
 KEPT = ("SITE_ID", "DSM_IV_TR", "func_mean_fd")
@@ -108,6 +97,8 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
 def _scan(
     tree: RawTree, row: Mapping[str, str], options: Mapping[str, Any]
 ) -> Iterator[Example | Fault]:
+    from climb_hf.io.connectome import n_volumes
+
     name, person = row["FILE_ID"], row["SUB_ID"]
     paths = tree.named(f"{name}_rois_cc200.1D")
     if not paths:
@@ -142,7 +133,7 @@ def _rows(tree: RawTree, path: str) -> Iterator[Example]:
             record=f"abide_{row:04d}",
             native=(str(int(label) + 1),),
             site=re.sub(r"_\d$", "", str(site)),
-            flags=("patient_unknown",),
+            flags=UNKNOWN,
             graphs=(MediaFile(tree.path(path), "matrix_stack", row),),
         )
 

@@ -6,17 +6,9 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, SourceCard, Vocabulary
 from climb_hf.errors import CorruptFileError
-from climb_hf.io.connectome import mat_column, mat_sizes
+from climb_hf.graphs import BRAIN, FOUR_FIFTHS, UNKNOWN
 from climb_hf.io.files import or_fault
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
@@ -27,7 +19,6 @@ CARD = SourceCard(
     name="ppmi",
     title="Parkinson's Progression Markers Initiative, structural networks",
     summary="structural connectivity of 84 regions in three tractography views, patient or control",
-    modality=Modality.BRAIN_GRAPH,
     licence=Licence("PPMI data use agreement", share_data=False, share_derived=False),
     access=Access.AGREEMENT,
     homepage="https://www.ppmi-info.org/",
@@ -53,14 +44,13 @@ CARD = SourceCard(
             codes={"-1": "control", "1": "pd"},
         ),
     ),
-    split=SplitRule(fractions={"train": 0.8, "test": 0.2}),
+    split=FOUR_FIFTHS,
     n_records=718,
     question="parkinson",
     shown=(
         "The structural connectivity of a brain with {regions} regions is summarised, as "
         "tractography found it. {summary} Whose brain is it?"
     ),
-    asked="choice",
     quirks=(
         "that 1 means Parkinson's disease is taken from the larger class; a file in which it is "
         "the smaller one is read with a warning",
@@ -68,6 +58,7 @@ CARD = SourceCard(
         "the order of the three tractography methods is not stated; views are the last axis of a "
         "cell, moved to the front",
     ),
+    **BRAIN,
 )
 
 
@@ -78,9 +69,11 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
 
 
 def _people(tree: RawTree, path: str) -> Iterator[Example]:
+    from climb_hf.io.connectome import mat_column, mat_sizes
+
     file = tree.path(path)
-    labels = mat_column(file, "label").tolist()
     n_cells = mat_sizes(file).get("X")
+    labels = mat_column(file, "label").tolist()
     if n_cells != len(labels):
         raise CorruptFileError(
             f"{file.name} has {n_cells} networks and {len(labels)} labels: which belongs to which "
@@ -90,8 +83,8 @@ def _people(tree: RawTree, path: str) -> Iterator[Example]:
         logger.warning("%s: label 1, read as Parkinson's disease, is not the larger class", path)
     for row, label in enumerate(labels):
         media = MediaFile(file, "matlab_cell", ("X", row))
-        flags, native = ("patient_unknown",), (f"{label:g}",)
-        yield Example(f"ppmi_{row:04d}", native=native, flags=flags, graphs=(media,))
+        native = (f"{label:g}",)
+        yield Example(f"ppmi_{row:04d}", native=native, flags=UNKNOWN, graphs=(media,))
 
 
 __getattr__ = builder_of(__name__)

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Proof,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, Remote, SourceCard, Vocabulary
+from climb_hf.graphs import FOUR_FIFTHS, MOLECULE, UNKNOWN
 from climb_hf.io.files import or_fault, those_beside
 from climb_hf.io.tree import RawTree
-from climb_hf.io.tudataset import listing
 from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault, MediaFile
 
@@ -27,7 +17,6 @@ CARD = SourceCard(
     name="proteins",
     title="PROTEINS (TUDataset)",
     summary="proteins as graphs of secondary-structure elements, enzyme or not",
-    modality=Modality.MOLECULE_GRAPH,
     licence=Licence("none stated", share_data=False, share_derived=False),
     access=Access.OPEN,
     homepage="https://chrsmrrs.github.io/datasets/",
@@ -54,7 +43,7 @@ CARD = SourceCard(
             codes={"1": "enzyme", "2": "non_enzyme"},
         ),
     ),
-    split=SplitRule(fractions={"train": 0.8, "test": 0.2}),
+    split=FOUR_FIFTHS,
     n_records=1_113,
     variants={"PROTEINS": "one number a node", "PROTEINS_full": "29 numbers a node"},
     question="enzyme",
@@ -62,8 +51,6 @@ CARD = SourceCard(
         "A protein is given as a graph of secondary-structure elements: {kinds}, with {edges} "
         "contacts between them. Contacts, by the elements' numbers: {listed}."
     ),
-    asked="choice",
-    proof=Proof.PEER_READER,
     quirks=(
         "which of the labels 1 and 2 is the enzyme is taken from the class ratio of the study "
         "(663 to 450): no file names the classes",
@@ -71,6 +58,7 @@ CARD = SourceCard(
         "self loops and repeated edges are left out, as torch_geometric does",
         "the variant PROTEINS is read as PROTEINS_full where only that one is there",
     ),
+    **MOLECULE,
 )
 BESIDE = {"graphs": "graph_indicator", "kinds": "node_labels", "attributes": "node_attributes"}
 
@@ -87,6 +75,8 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
 
 
 def _graphs(tree: RawTree, name: str, labels: str) -> Iterator[Example | Fault]:
+    from climb_hf.io.tudataset import listing
+
     edges = tree.beside(labels, f"{name}_A.txt")
     beside = those_beside(tree, labels, {r: f"{name}_{n}.txt" for r, n in BESIDE.items()})
     for number, label in listing(tree.path(labels), beside.get("graphs")).items():
@@ -95,10 +85,8 @@ def _graphs(tree: RawTree, name: str, labels: str) -> Iterator[Example | Fault]:
             kind = "damaged" if edges or beside else "missing"
             yield Fault(record, kind, "one of the files with edges and nodes is not there", labels)
             continue
-        facts = {"kinds": KINDS}
-        media = MediaFile(tree.path(edges), "tudataset", number, facts, beside)
-        flags = ("patient_unknown",)
-        yield Example(record=record, native=(label,), flags=flags, graphs=(media,))
+        media = MediaFile(tree.path(edges), "tudataset", number, {"kinds": KINDS}, beside)
+        yield Example(record=record, native=(label,), flags=UNKNOWN, graphs=(media,))
 
 
 __getattr__ = builder_of(__name__)

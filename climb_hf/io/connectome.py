@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from climb_hf.errors import CorruptFileError
+from climb_hf.io.arrays import read_mat
 from climb_hf.io.files import keeps_last, open_array, refuse_pointer
 from climb_hf.io.graph import Graph
 from climb_hf.optional import need
@@ -106,10 +105,27 @@ def mat_sizes(path: Path) -> dict[str, int]:
     """Returns how many values or cells each variable of a .mat file has; reads none of them.
 
     Raises:
-        CorruptFileError: if the file cannot be read.
+        CorruptFileError: if the file cannot be read, or is of MATLAB 7.3, whose cells are not read.
     """
-    with _opened(path) as matlab:
+    refuse_pointer(path)
+    matlab = need("scipy.io", extra="graph")
+    try:
         return {name: int(np.prod(shape)) for name, shape, _ in matlab.whosmat(path)}
+    except NotImplementedError as error:
+        raise CorruptFileError(
+            f"{path.name} is a MATLAB v7.3 file, which is HDF5. Save it again in MATLAB with "
+            "save(file, '-v7')."
+        ) from error
+    except (OSError, ValueError, TypeError, EOFError, matlab.matlab.MatReadError) as error:
+        raise CorruptFileError(f"{path.name} is no whole .mat file: {error}") from error
+
+
+@keeps_last
+def _variable(path: Path, *, name: str) -> np.ndarray:
+    found = read_mat(path, [name])
+    if name not in found:
+        raise CorruptFileError(f"{path.name} holds no variable {name!r}.")
+    return found[name].ravel()
 
 
 def read_cell(file: MediaFile) -> Graph:
@@ -124,31 +140,6 @@ def read_cell(file: MediaFile) -> Graph:
         raise CorruptFileError(f"cell {row} of {name!r} is no matrix of numbers.")
     # Transposed, not reshaped: a reshape would mix the views.
     return connectome(cell if cell.ndim == 2 else np.moveaxis(cell, -1, 0))
-
-
-@keeps_last
-def _variable(path: Path, *, name: str) -> np.ndarray:
-    with _opened(path) as matlab:
-        found = matlab.loadmat(path, variable_names=[name])
-    if name not in found:
-        raise CorruptFileError(f"{path.name} holds no variable {name!r}.")
-    return found[name].ravel()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Gives `scipy.io`, and says what is wrong with a file that it cannot read."""
-    refuse_pointer(path)
-    matlab = need("scipy.io", extra="graph")
-    try:
-        yield matlab
-    except NotImplementedError as error:
-        raise CorruptFileError(
-            f"{path.name} is a MATLAB v7.3 file, which is HDF5. Save it again in MATLAB with "
-            "save(file, '-v7')."
-        ) from error
-    except (OSError, ValueError, TypeError, EOFError, matlab.matlab.MatReadError) as error:
-        raise CorruptFileError(f"{path.name} is no whole .mat file: {error}") from error
 
 
 # --- time series -------------------------------------------------------------------------------

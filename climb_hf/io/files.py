@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.header import is_lfs_pointer
+from climb_hf.io.memory import state_of
 from climb_hf.io.tree import RawTree
 from climb_hf.schema import Example, Fault
+
+if TYPE_CHECKING:
+    import numpy as np  # else imported when used, so that sources are listed without it
 
 Parsed = TypeVar("Parsed")
 
@@ -30,7 +32,7 @@ def keeps_last(parse: Callable[..., Parsed]) -> Callable[..., Parsed]:
 
     @wraps(parse)
     def kept(*paths: Path, **how: Any) -> Parsed:
-        key = (tuple(map(_stamp, paths)), tuple(sorted(how.items())))
+        key = (tuple((path, state_of(path)) for path in paths), tuple(sorted(how.items())))
         found = last.get(key)
         if found is None:
             last.clear()
@@ -44,15 +46,6 @@ def keeps_last(parse: Callable[..., Parsed]) -> Callable[..., Parsed]:
         return found
 
     return kept
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    """Path, time of change and size: another one as soon as the file is another."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise CorruptFileError(f"cannot read {path.name}: {error.strerror}.") from error
-    return str(path), found.st_mtime_ns, found.st_size
 
 
 def refuse_pointer(path: Path) -> None:
@@ -75,29 +68,10 @@ def open_array(path: Path) -> np.ndarray:
         CorruptFileError: if it is no whole .npy file, or holds Python objects: to load those would
             run code of whoever wrote the file.
     """
+    from climb_hf.io.arrays import open_npy
+
     refuse_pointer(path)
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read_header = _HEADERS.get(version, np.lib.format.read_array_header_2_0)
-            *_, kind = read_header(file)
-        if not kind.hasobject:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise CorruptFileError(
-            f"{path.name} is no whole .npy file: {error}. Fetch it again."
-        ) from error
-    raise CorruptFileError(
-        f"{path.name} holds pickled Python objects, which run code when they are loaded. If you "
-        "trust who wrote it, load it yourself with allow_pickle=True and save its numbers as "
-        "plain arrays with np.save."
-    )
-
-
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+    return open_npy(path)
 
 
 def numbers_of(path: Path, kind: type, n_columns: int | None = None) -> np.ndarray:
@@ -113,6 +87,8 @@ def numbers_of(path: Path, kind: type, n_columns: int | None = None) -> np.ndarr
     Raises:
         CorruptFileError: for anything but lines of as many numbers each.
     """
+    import numpy as np
+
     refuse_pointer(path)
     if path.stat().st_size == 0:
         return np.empty((0, n_columns or 0), kind)

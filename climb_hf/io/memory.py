@@ -27,14 +27,19 @@ def remember(files: int) -> Callable[[Callable[..., Found]], Callable[..., Found
 
         @wraps(function)
         def call(path: Path, *arguments: Any) -> Found:
-            return known(path, _state(path), *arguments)
+            return known(path, state_of(path), *arguments)
 
         return call
 
     return wrap
 
 
-def _state(path: Path) -> tuple[int, ...]:
+def state_of(path: Path) -> tuple[int, ...]:
+    """Returns what is another as soon as a file is: its times and its size.
+
+    Raises:
+        CorruptFileError: if there is no such file.
+    """
     try:
         found = os.stat(path)  # noqa: PTH116 (Path.stat takes longer than the call itself)
     except OSError as error:
