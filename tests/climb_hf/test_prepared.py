@@ -413,7 +413,10 @@ def kill_and_finish(many, out, seed):
     return process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+MANY_KILLS = pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
+
+
+@pytest.mark.parametrize("n_kills", [3, MANY_KILLS])
 def test_a_build_killed_at_any_moment_and_run_again_gives_the_same_bytes(many, tmp_path, n_kills):
     running = [kill_and_finish(many, tmp_path / str(seed), seed) for seed in range(n_kills)]
     assert sum(running) >= 0.8 * n_kills
