@@ -15,7 +15,7 @@ from climb_hf.models.tiny import tiny_vlm
 from climb_hf.trainers import DRPOConfig, DRPOTrainer
 
 
-def main(folder: Path, resume: str | None) -> None:
+def main(folder: Path, resume: str | None, options: dict) -> None:
     model, processor = tiny_vlm()
     trainer = DRPOTrainer(
         model=model,
@@ -27,13 +27,12 @@ def main(folder: Path, resume: str | None) -> None:
             num_generations=4,
             per_device_train_batch_size=6,  # 12 rollouts of 3 questions: the second straddles ranks
             max_completion_length=8,
-            max_steps=4,
             learning_rate=1e-2,
             save_strategy="steps",
-            save_steps=2,
             report_to=[],
             disable_tqdm=True,
             ddp_backend="gloo",
+            **{"max_steps": 4, "save_steps": 2, **options},
         ),
         train_dataset=Dataset.from_list([question(i, i % 3) for i in range(24)]),
         processing_class=processor,
@@ -59,4 +58,5 @@ def main(folder: Path, resume: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
+    given, checkpoint, more = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+    main(given, checkpoint or None, more)
