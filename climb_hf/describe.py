@@ -180,7 +180,7 @@ def series_line(card: SourceCard) -> str:
     """Returns channels, rate, unit and length of a source's series, or "none"."""
     if not (card.channels and card.rate_hz):
         return "none"
-    length = f", {card.duration_s:g} s" if card.duration_s else ""
+    length = f", {round(card.duration_s, 2):g} s" if card.duration_s else ""
     unit = " / ".join(dict.fromkeys(card.units))
     return f"{len(card.channels)} channels, {card.rate_hz:g} Hz, {unit}{length}"
 

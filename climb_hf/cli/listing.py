@@ -159,7 +159,8 @@ def _folder(card: Any, found: Mapping[str, Any] | None) -> Iterator[str]:
     yield f"layout: {', '.join(found['layouts'])}"
     yield f"{found['n_files']:,} files, {as_size(found['bytes_read'])}"
     share = found["records"] / card.n_records
-    yield f"{found['records']:,} records by the index ({share:.1%} of the source)"
+    part = "under 0.1%" if share < 0.001 else f"{share:.1%}"
+    yield f"{found['records']:,} records by the index ({part} of the source)"
     yield f"once built: at most {as_size(found['bytes_built_at_most'])}, before compression"
     words = {"copy": "seen twice", "left out": "left out by an option"}
     kinds = ("damaged", "missing", "copy", "left out")

@@ -136,6 +136,8 @@ def _length_rows(parts: Mapping[str, Mapping[str, Any]]) -> list[Sequence[str]]:
     rows: list[Sequence[str]] = [("SOURCE", "KNOWN", "SHORTEST", "MEDIAN", "LONGEST")]
     for name, part in parts.items():
         lengths = part["durations_s"]
+        if not lengths["known"]:
+            continue
         spread = (_number(lengths[one]) for one in ("least", "median", "greatest"))
         rows.append((name, f"{lengths['known']:,}", *spread))
     return rows
@@ -180,7 +182,7 @@ def _named_rows(
     """source, word, count; the most frequent words of each source."""
     rows: list[Sequence[str]] = [("SOURCE", "RECORDS", head)]
     for name, part in parts.items():
-        if name == _TOTAL:
+        if name == _TOTAL or set(part[kind]) == {"unknown"}:
             continue
         words = sorted(part[kind].items(), key=lambda pair: (-pair[1], pair[0]))
         rows += [(name, f"{n:,}", word) for word, n in words[:SHOWN_SITES]]
