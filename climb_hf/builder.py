@@ -369,7 +369,7 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
 
     def _generate_tables(self, **kwargs: Any) -> Iterator[tuple[Key, pa.Table]]:
         features = self.info.features
-        schema = features.arrow_schema
+        schema = pa.schema(features.type)  # `arrow_schema` adds metadata, which takes its time
         for key, row in self._generate_examples(**kwargs):
             yield key, pa.Table.from_pylist([features.encode_example(row)], schema=schema)
 
