@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from climb_hf.card import Access, Layout, Licence, Option, SourceCard, SplitRule, Vocabulary
-from climb_hf.eeg import BIPOLAR_EEG, FILTERS, SPLIT_CSV, with_electrodes
+from climb_hf.card import Layout, Option, SourceCard, Vocabulary
+from climb_hf.eeg import FILTERS, OBEID_2016, SPLIT_CSV, TUH, with_electrodes
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault, SeriesFile
@@ -21,15 +21,8 @@ CARD = SourceCard(
     name="tuab",
     title="TUH Abnormal EEG Corpus",
     summary="routine clinical EEGs, each read as normal or abnormal as a whole; 10 s windows",
-    licence=Licence("NEDC terms of use", share_data=False, share_derived=False),
-    access=Access.AGREEMENT,
-    homepage="https://isip.piconepress.com/projects/nedc/html/tuh_eeg/",
-    citation=(
-        "Obeid and Picone (2016), Front. Neurosci. 10:196, doi:10.3389/fnins.2016.00196; "
-        "Lopez (2017), MS thesis, Temple University"
-    ),
+    citation=f"{OBEID_2016}; Lopez (2017), MS thesis, Temple University",
     release="v3.0.1",
-    remotes=(),
     layouts=(
         Layout(
             "edf/<train|eval>/<normal|abnormal>/",
@@ -45,11 +38,6 @@ CARD = SourceCard(
             codes={"normal": "normal", "abnormal": "abnormal"},
             normal="normal",
         ),
-    ),
-    split=SplitRule(
-        fractions={"train": 0.8, "validation": 0.2},
-        official=True,
-        origin="the folder eval is test; subjects of the folder train become train and validation",
     ),
     n_records=409_455,  # windows, as BIOT counts them
     n_patients=2_329,
@@ -75,7 +63,7 @@ CARD = SourceCard(
         "54 training subjects have recordings under both labels; they stay on one side here",
         "the recordings are from the United States: mains is 60 Hz, and no filter is applied",
     ),
-    **BIPOLAR_EEG,
+    **TUH,
 )
 
 

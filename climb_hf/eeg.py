@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from climb_hf.card import Modality, Option
+from climb_hf.card import Access, Licence, Modality, Option, SplitRule
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.edf_header import read_edf_header
 from climb_hf.montage import BIPOLAR_16, BIPOLAR_16_NAMES, positions
@@ -18,6 +18,20 @@ BIPOLAR_EEG: dict[str, Any] = {
     "unit": "uV",
     "asked": "choice",
 }
+# What the cards of corpora of the Temple University Hospital state alike.
+TUH: dict[str, Any] = {
+    **BIPOLAR_EEG,
+    "licence": Licence("NEDC terms of use", share_data=False, share_derived=False),
+    "access": Access.AGREEMENT,
+    "homepage": "https://isip.piconepress.com/projects/nedc/html/tuh_eeg/",
+    "remotes": (),
+    "split": SplitRule(
+        fractions={"train": 0.8, "validation": 0.2},
+        official=True,
+        origin="the folder eval is test; subjects of the folder train become train and validation",
+    ),
+}
+OBEID_2016 = "Obeid and Picone (2016), Front. Neurosci. 10:196, doi:10.3389/fnins.2016.00196"
 # The rows of segments in IIIC's repository, and in the Kaggle competition of its authors.
 ICU_ROWS = (
     *("Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1", "Fz", "Cz"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,11 +44,11 @@ class NumberTable:
 
     Attributes:
         values: float64, shape (rows, columns).
-        notes: the lines that begin with `#`, without it.
+        notes: what the lines that begin with `#` say, by their first words.
     """
 
     values: np.ndarray
-    notes: tuple[str, ...] = ()
+    notes: Mapping[str, str]
 
 
 @remember(files=2)
@@ -67,7 +67,8 @@ def read_numbers(path: Path, n_columns: int) -> NumberTable:
     except (OSError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"{path.name} cannot be read as text: {error}") from error
     first = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    notes = tuple(line[1:].strip() for line in lines[:first])
+    said = [line[1:].split(maxsplit=1) for line in lines[:first]]
+    notes = {word: rest for word, *more in filter(None, said) for rest in more}
     separator = "\t" if first < len(lines) and "\t" in lines[first] else ","
     if first < len(lines) and not _is_number(lines[first].split(separator)[0]):
         first += 1

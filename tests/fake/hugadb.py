@@ -12,7 +12,7 @@ import numpy as np
 FOLDER = "HuGaDB_v2"
 ROWS = 600
 WINDOW, HOP = 256, 128
-CLASSES = {5: "sitting", 8: "standing", 6: "sitting_down", 7: "standing_up"}
+CLASSES = {5: "sitting", 8: "standing", 6: "sitting down", 7: "standing up"}
 TAGS = {5: "sitting", 8: "standing", 6: "sitting_and_standing", 7: "various", 1: "walking"}
 PARTS = ("RF", "RS", "RT", "LF", "LS", "LT")
 COLUMNS = (
