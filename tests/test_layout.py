@@ -202,8 +202,10 @@ WORDS = [
 @pytest.mark.parametrize("path", WORDS, ids=name_of)
 def test_the_frame_names_no_source(path):
     ids = re.compile(rf"(?<![\w-])({'|'.join(source.stem for source in SOURCES)})(?![\w-])")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = [f"{n}: {line.strip()}" for n, line in enumerate(lines, start=1) if ids.search(line)]
+    # An address of a manual may have a word of them in it.
+    text = re.sub(r"https?://\S+", "", path.read_text(encoding="utf-8"))
+    lines = enumerate(text.splitlines(), start=1)
+    found = [f"{n}: {line.strip()}" for n, line in lines if ids.search(line)]
     assert found == []
 
 
@@ -315,8 +317,12 @@ def test_the_readme_has_the_table_that_the_cards_give(capsys):
     assert cli.main(["card", "--readme", str(REPOSITORY / "README.md"), "--check"]) == 0
 
 
-def test_the_readme_is_short():
-    assert length(REPOSITORY / "README.md") <= 150
+def test_the_readme_is_short_even_once_every_source_is_in_its_table():
+    from climb_hf.describe import N_CLIMB
+
+    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert len(lines) - len(rows) + N_CLIMB <= 150
 
 
 def test_the_command_line_lists_its_verbs():

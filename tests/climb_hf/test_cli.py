@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -293,6 +294,36 @@ def test_it_imports_nothing_heavy(arguments):
         "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_reading_counting_and_building_open_no_connection(ecg_tree, tmp_path):
+    code = f"""
+import socket
+tried = []
+def refuse(*arguments, **options):
+    tried.append(arguments)
+    raise OSError("no connection is to be opened")
+socket.getaddrinfo = refuse
+socket.socket.connect = refuse
+from climb_hf import cli
+where = ["georgia", "--data-dir", {str(ecg_tree.root)!r}]
+for verb, more in [("info", []), ("stats", ["--signals"]), ("build", ["--out", "prepared"])]:
+    assert cli.main([verb, *where, *more]) == 0
+import climb_hf, datasets
+datasets.load_dataset("climb", "georgia", data_dir={str(ecg_tree.root)!r})
+climb_hf.load_dataset("climb", "georgia", data_dir="prepared")
+assert tried == [], tried
+"""
+    online = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, **online},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
