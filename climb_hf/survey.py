@@ -19,7 +19,7 @@ from climb_hf.catalog import Source
 from climb_hf.check import check_option
 from climb_hf.collect import Placed, Report
 from climb_hf.describe import row_bytes
-from climb_hf.errors import CorruptFileError
+from climb_hf.errors import CorruptFileError, DataNotFoundError
 from climb_hf.io.tree import RawTree
 from climb_hf.labels import class_names
 from climb_hf.rows import Request, build_row, labels_of
@@ -66,6 +66,18 @@ def on_disk(source: Source, root: Path, progress: Progress = iter) -> dict[str, 
         "unknown_codes": report.unknown_codes,
         "faults": [dict(vars(fault)) for fault in report.faults],
     }
+
+
+def nothing_found(sources: Sequence[Source], root: Path) -> DataNotFoundError:
+    """Returns the error for a folder without raw files; a prepared one is told apart."""
+    from climb_hf.prepared import is_prepared
+
+    if is_prepared(root):
+        return DataNotFoundError(
+            f"{root} is a folder that `climb-hf build` prepared; its README.md says what it holds. "
+            "What is counted here are raw files: name the folder that they lie in."
+        )
+    return collect.not_found(sources, root)
 
 
 def layouts_of(card: SourceCard, tree: RawTree) -> list[str]:
@@ -197,7 +209,7 @@ def composition(
         check_option("split_rule", split_rule, tuple(r for r in collect.SPLIT_RULES if r != "csv"))
     trees = collect.locate(sources, root)
     if not trees:
-        raise collect.not_found(sources, root)
+        raise nothing_found(sources, root)
     made = Composition(config, str(root), label_set, signals)
     for name, tree in trees.items():
         source = catalog.get(name)

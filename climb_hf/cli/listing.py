@@ -81,7 +81,7 @@ def _on_disk(source: Any, given: str | None) -> dict[str, Any] | None:
     try:
         found = survey.on_disk(source, root, shared.progress(f"Indexing {source.card.name}"))
         if found is None:
-            raise collect.not_found([source], root)
+            raise survey.nothing_found([source], root)
     except DataNotFoundError as error:
         if given:
             raise

@@ -140,6 +140,16 @@ def test_an_empty_folder_is_an_error(tmp_path):
         composition("ecg", tmp_path)
 
 
+def test_a_prepared_folder_is_told_from_one_without_records(ecg_tree, tmp_path):
+    from climb_hf import cli
+
+    out = tmp_path / "prepared"
+    arguments = ["build", "georgia", "--data-dir", str(ecg_tree.root), "--out", str(out)]
+    assert cli.main(arguments) == 0
+    with pytest.raises(DataNotFoundError, match="climb-hf build` prepared"):
+        composition("georgia", out)
+
+
 # --- one source on disk ----------------------------------------------------------------------
 
 
