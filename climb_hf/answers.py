@@ -110,6 +110,14 @@ def split_gold(answer: str, options: Sequence[str]) -> tuple[str, ...]:
     return answered.picks
 
 
+def answerable(options: Sequence[str]) -> bool:
+    """Returns whether each option, boxed, is read as itself and as nothing else.
+
+    Options that differ in case or blanks only are not, nor is one with half a pair of braces.
+    """
+    return all(parse(f"\\boxed{{{one}}}", options).picks == (one,) for one in options)
+
+
 def set_f1(answered: Answer, gold: Sequence[str]) -> float:
     """Returns F1 of the answered set against the gold set, in [0, 1]; no box scores 0.
 
