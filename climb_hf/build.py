@@ -13,9 +13,10 @@ import os
 import shlex
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -29,7 +30,7 @@ from climb_hf.card import SourceCard
 from climb_hf.check import check_type
 from climb_hf.collect import Report
 from climb_hf.dataset_card import readme
-from climb_hf.errors import OptionError, PreparedFolderError
+from climb_hf.errors import ClimbError, OptionError, PreparedFolderError
 from climb_hf.io.tree import RawTree
 from climb_hf.labels import class_names
 from climb_hf.prepared import QA, ConfigEntry, Manifest, SourceEntry
@@ -103,13 +104,14 @@ def build(
     Raises:
         OptionError: for a value that is not allowed.
         DataNotFoundError, CorruptFileError, TooManyBadRecordsError: see `climb_hf.collect`.
-        PreparedFolderError, FolderInUseError: see `climb_hf.prepared.claimed`.
+        PreparedFolderError: if the folder cannot be written; and see `climb_hf.prepared.claimed`.
+        FolderInUseError: if another build is writing into it.
     """
     config = replace(config, task="classification")
     _check(config, num_proc, shard_mb)
     root = collect.data_root(data_dir)
     out = Path(out).expanduser().absolute()
-    with prepared.claimed(out) as standing:
+    with _disk_errors(out), prepared.claimed(out) as standing:
         prepared.check_readme(out, standing, force)
         found = gather(config, root)
         plans = [_plan(config, one, int(shard_mb * 1e6)) for one in found]
@@ -129,6 +131,20 @@ def build(
         written=tuple(written),
         kept=tuple(path for path in shards if path not in written),
     )
+
+
+@contextmanager
+def _disk_errors(out: Path) -> Iterator[None]:
+    """Says of an error of the disk (full, read only, gone) what became of the build."""
+    try:
+        yield
+    except ClimbError:
+        raise
+    except OSError as error:
+        raise PreparedFolderError(
+            f"the build into {out} stopped: {error}. Put that right and run the same command "
+            "again; shards that are finished are kept."
+        ) from error
 
 
 def _check(config: ClimbConfig, num_proc: int, shard_mb: float) -> None:
@@ -264,6 +280,7 @@ def _entry(
         release=card.release,
         layouts=tuple(la.name for la in card.layouts if any(found.tree.find(la.marker))),
         asked={**asked, "split_rule": rule},
+        chosen=_chosen(config),
         command=command,
         classes=class_names([card], config.label_set),
         raw_digest=_raw_digest(found.tree),
@@ -279,16 +296,21 @@ def _command(config: ClimbConfig, source: str, shard_mb: float) -> str:
     """The words that build a source so again; of files of this machine the names alone."""
     card = catalog.get(source).card
     words = [next((Path(file).name for file in catalog.files_of([source])), source)]
-    for name in ("split_rule", "label_set", "length", "rate_hz", "variant", "max_error_rate"):
-        value = getattr(config, name)
-        if value != getattr(ClimbConfig, name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
+    for name, value in _chosen(config).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
     for name, value in config.options.get(source, {}).items():
         shown = Path(value).name if card.options[name].is_file else value
         words += ["--option", f"{source}.{name}={shown}"]
     if shard_mb != SHARD_MB:
         words += ["--shard-mb", f"{shard_mb:g}"]
     return shlex.join(words)
+
+
+def _chosen(config: ClimbConfig) -> dict[str, Any]:
+    """The options, but for those of one source only, that are not left at their defaults."""
+    names = ("split_rule", "label_set", "length", "rate_hz", "variant", "max_error_rate")
+    values = {name: getattr(config, name) for name in names}
+    return {name: value for name, value in values.items() if value != getattr(ClimbConfig, name)}
 
 
 def _raw_digest(tree: RawTree) -> str:
@@ -379,9 +401,9 @@ def differences(manifest: Manifest) -> list[str]:
     found = []
     for name in dict.fromkeys(entry.modality for entry in manifest.sources.values()):
         members = [entry for entry in manifest.sources.values() if entry.modality == name]
-        for option in ("label_set", "length", "rate_hz", "split_rule"):
-            values = {entry.name: entry.asked[option] for entry in members}
-            if option != "split_rule" and len(set(values.values())) > 1:
+        for option in ("label_set", "length", "rate_hz"):
+            values = {entry.name: entry.chosen.get(option, "its default") for entry in members}
+            if len(set(values.values())) > 1:
                 listed = ", ".join(f"{source} {value}" for source, value in values.items())
                 found.append(f"{option} differs within {name}: {listed}")
     return found

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Licence names of the Hub that sources of ours have; any other one is "other" there.
 _HUB_LICENCES = ("cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "mit")
-_SEAL = re.compile(r"<!-- climb-hf build: settings (\w{16}), text (\w{16}) -->\n?\Z")
+_SEAL = re.compile(r"^<!-- climb-hf build: settings (\w{16}), text (\w{16}) -->$", re.MULTILINE)
 
 
 def readme(manifest: Manifest) -> str:
@@ -53,7 +53,7 @@ def changed_parts(text: str) -> tuple[str, ...]:
     seal = _SEAL.search(text)
     if seal is None:
         return ("settings", "text")
-    settings, body = _parts(text[: seal.start()])
+    settings, body = _parts(text[: seal.start()] + text[seal.end() :])
     found = (("settings", settings, seal[1]), ("text", body, seal[2]))
     return tuple(name for name, part, digest in found if _short(part) != digest)
 

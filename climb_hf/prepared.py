@@ -43,6 +43,7 @@ class SourceEntry:
         card_version, release: of its card, and the release that the card was written from.
         layouts: of the raw files that were there.
         asked: what decides its rows, defaults filled in; a file that was named, by its content.
+        chosen: the options of every source that were not left at their defaults.
         command: what `climb-hf build` was told, beside the two folders.
         classes: in label order.
         raw_digest: of the raw files' names and sizes.
@@ -61,6 +62,7 @@ class SourceEntry:
     release: str
     layouts: tuple[str, ...]
     asked: Mapping[str, Any]
+    chosen: Mapping[str, Any]
     command: str
     classes: tuple[str, ...]
     raw_digest: str

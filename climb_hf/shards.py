@@ -403,11 +403,11 @@ def _tables(plan: ShardPlan, faults: list[Fault], told: Callable[[int], object])
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    from datasets import Dataset
+    import pyarrow as pa
 
     features = disk_features()
-    columns = {name: [row[name] for row in rows] for name in features}
-    return Dataset.from_dict(columns, features=features).data.table.combine_chunks()
+    encoded = [features.encode_example({name: row[name] for name in features}) for row in rows]
+    return pa.Table.from_pylist(encoded, schema=features.arrow_schema)
 
 
 def _weight(value: Any) -> int:

@@ -17,7 +17,12 @@ import climb_hf
 from climb_hf import build as building
 from climb_hf import catalog, cli
 from climb_hf.builder import ClimbConfig
-from climb_hf.errors import ConfigNameError, CorruptFileError, DataNotFoundError
+from climb_hf.errors import (
+    ConfigNameError,
+    CorruptFileError,
+    DataNotFoundError,
+    PreparedFolderError,
+)
 
 pytest.importorskip("wfdb")
 
@@ -443,7 +448,7 @@ def test_a_build_that_fails_leaves_what_stood_there(raw, own_georgia, monkeypatc
         raise OSError("no space left on device")
 
     monkeypatch.setattr(building, "write_shard", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(PreparedFolderError, match=r"stopped: no space left.*run the same command"):
         prepare("georgia", raw, own_georgia, length="raw")
     assert digests(own_georgia) == before
     assert datasets.load_dataset(str(own_georgia), "georgia", split="test").num_rows
@@ -492,7 +497,7 @@ def test_a_source_whose_shards_are_replaced_in_place_is_not_shown_meanwhile(
     change_a_sample(own_raw)
     with monkeypatch.context() as patched:
         patched.setattr(building, "write_shard", lambda *_: (_ for _ in ()).throw(OSError("cut")))
-        with pytest.raises(OSError, match="cut"):
+        with pytest.raises(PreparedFolderError, match="cut"):
             prepare("georgia", own_raw, out)
     assert "georgia" not in datasets.get_dataset_config_names(str(out))
     assert climb_hf.load_dataset("climb", "ecg", data_dir=out).num_rows
@@ -502,7 +507,7 @@ def test_a_source_whose_shards_are_replaced_in_place_is_not_shown_meanwhile(
 
 def test_options_that_differ_within_a_modality_are_told(raw, own_georgia, capsys):
     run_here(["build", "cpsc", "--length", "raw", *folders(raw, own_georgia)])
-    assert "length differs within ecg: cpsc raw, georgia 10s" in capsys.readouterr().out
+    assert "length differs within ecg: cpsc raw, georgia its default" in capsys.readouterr().out
 
 
 # --- the command -----------------------------------------------------------------------------

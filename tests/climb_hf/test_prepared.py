@@ -305,6 +305,13 @@ def test_a_readme_written_by_hand_is_never_written_over_silently(raw, sound, fol
     assert digests(folder) == digests(sound)
 
 
+def test_a_line_added_at_the_end_is_text(raw, folder):
+    with (folder / "README.md").open("a") as file:
+        file.write("mine\n")
+    with pytest.raises(PreparedFolderError, match=r"\(text\)"):
+        prepare("georgia", raw, folder)
+
+
 def test_a_readme_without_our_seal_counts_as_written_by_hand(raw, folder):
     (folder / "README.md").write_text("# My own words\n")
     with pytest.raises(PreparedFolderError, match="changed by hand"):
@@ -420,6 +427,24 @@ MANY_KILLS = pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)
 def test_a_build_killed_at_any_moment_and_run_again_gives_the_same_bytes(many, tmp_path, n_kills):
     running = [kill_and_finish(many, tmp_path / str(seed), seed) for seed in range(n_kills)]
     assert sum(running) >= 0.8 * n_kills
+
+
+def test_a_worker_that_is_killed_ends_the_build_with_what_to_do(many, tmp_path):
+    psutil = pytest.importorskip("psutil")
+    raw, whole = many
+    out = tmp_path / "out"
+    arguments = ["build", "ecg", "--data-dir", str(raw), "--out", str(out), "--num-proc", "2"]
+    arguments += ["--shard-mb", str(SHARD_MB)]
+    process = start(arguments)
+    wait_for_shards(process, out, 3)
+    children = psutil.Process(process.pid).children()
+    workers = [child for child in children if any("spawn_main" in w for w in child.cmdline())]
+    workers[0].kill()
+    printed, _ = process.communicate()
+    assert process.returncode == 1
+    assert re.search(r"ended from outside.*Run the same command again, .*--num-proc", printed)
+    cli.main(arguments)
+    assert digests(out) == whole
 
 
 def test_a_build_killed_between_its_last_two_writes_is_finished_by_the_next(
