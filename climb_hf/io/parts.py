@@ -65,11 +65,11 @@ def meant(series: RawSeries, source: SeriesFile) -> RawSeries:
 
 
 def padded_before(series: RawSeries, start_s: float) -> RawSeries:
-    """Returns a series that begins at `start_s`, with 0 physical before the recording's start.
+    """Returns a series that begins at a negative `start_s`, with 0 physical before 0 s.
 
-    A negative `start_s` in a row so tells where its padding ends, as `n_valid` does at the end.
+    The `start_s` of its row so tells where the padding ends, as `n_valid` does at the end.
     """
-    absent = round((series.start_s - start_s) * series.rate_hz)
+    absent = round(-start_s * series.rate_hz)
     if absent <= 0:
         return series
     zero = np.round(series.offset).astype(series.data.dtype)

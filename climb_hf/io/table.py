@@ -77,7 +77,8 @@ def read_numbers(path: Path, n_columns: int) -> NumberTable:
     try:
         values = np.loadtxt(lines[first:], delimiter=separator, ndmin=2, comments=None)
     except ValueError as error:
-        raise CorruptFileError(f"{path.name}, below line {first}: {error}") from error
+        why = str(error).split(";")[0]  # what follows is advice to who calls numpy
+        raise CorruptFileError(f"{path.name}, below line {first}: {why}") from error
     if values.shape[1] != n_columns:
         raise CorruptFileError(
             f"{path.name} has {values.shape[1]} columns of numbers, expected {n_columns}."

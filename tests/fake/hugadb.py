@@ -152,7 +152,7 @@ def _write_faults(folder: Path, seed: int, truth: dict[str, Any]) -> None:
         elif name == "word_in_a_row":
             lines[300] = lines[300].replace("\t", "\tword", 1)
         elif name == "short_rows_everywhere":
-            lines = [line.rpartition("\t")[0] + "\n" for line in lines]
+            lines[3:] = [line.rpartition("\t")[0] + "\n" for line in lines[3:]]
         elif name == "no_rows":
             lines = lines[:4]
         elif name == "zero_bytes":
