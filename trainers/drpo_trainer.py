@@ -147,8 +147,10 @@ class DRPOTrainer(GRPOTrainer):
     # -- questions --
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
-        plain = super()._get_train_sampler(dataset)
-        self._sampler = DomainSampler(plain, self._domains, self.args.domain_sampling_power)
+        plain, power = super()._get_train_sampler(dataset), self.args.domain_sampling_power
+        if power and len(plain.data_source) != len(self._domains or ()):  # it was exchanged since
+            self._domains = domains_of(plain.data_source, self.args.domain_column)
+        self._sampler = DomainSampler(plain, self._domains, power)
         return self._sampler
 
     # -- rewards and advantages --
@@ -283,10 +285,8 @@ class DRPOTrainer(GRPOTrainer):
         words = [run_in_words(args, max_steps, rows)]
         if args.domain_sampling_power and self._domains and rows:
             words += sampling_in_words(self._domains, args.domain_sampling_power, asked / rows)
-        if (
-            self.domain_scaler.rule.needs_kl
-            and args.gradient_accumulation_steps % generate_every(args) == 0
-        ):
+        kept = args.use_vllm or args.gradient_accumulation_steps % generate_every(args)
+        if self.domain_scaler.rule.needs_kl and not kept:
             words.append(
                 f"domain_scaling={args.domain_scaling!r} with drpo_kl_damping costs one forward "
                 "pass of the policy more over every generation, logged as drpo/kl_ms. "
@@ -298,7 +298,8 @@ class DRPOTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         proxy = WithoutEmptyImages(model)
-        self._last_call = args, kwargs
+        if self.domain_scaler.rule.needs_kl and not torch.is_grad_enabled():
+            self._last_call = args, kwargs
         return super()._get_per_token_logps_and_entropies(proxy, *args, **kwargs)
 
     def _keep_placeholders_suppressed(self) -> None:

@@ -63,6 +63,7 @@ _SHOWN_SETTINGS = (
     "beta",
     "domain_scaling",
     "domain_column",
+    "domain_sampling_power",
     "seed",
 )
 

@@ -272,7 +272,7 @@ def run(arm: str, seed: int, control: str, steps: int, rate: float, warm: int) -
     hf_logging.disable_progress_bar()
     logging.getLogger("climb_hf").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    task, begin = Task(seed, control), time.monotonic()
+    task, begin = Task(seed, control), time.process_time()
     held_out = task.rows([n for n in range(len(SHARES)) for _ in range(HELD_OUT)], 5)
     curve: dict[int, list[float]] = {}
 
@@ -325,7 +325,7 @@ def run(arm: str, seed: int, control: str, steps: int, rate: float, warm: int) -
         "control": control,
         "curve": {str(step): scores for step, scores in curve.items()},
         "effective_share": float(np.nanmean(ess)) if ess else None,
-        "seconds": round(time.monotonic() - begin, 1),
+        "cpu_seconds": round(time.process_time() - begin, 1),
     }
 
 
@@ -455,7 +455,10 @@ def main() -> None:
             with path.open("a") as file:
                 file.write(json.dumps(one) + "\n")
             scores = [round(value, 3) for value in list(one["curve"].values())[-1]]
-            print(f"{one['arm']}, seed {one['seed']}: {scores}, {one['seconds']} s", flush=True)
+            print(
+                f"{one['arm']}, seed {one['seed']}: {scores}, {one['cpu_seconds']} CPU s",
+                flush=True,
+            )
     wanted = [one for one in found if one["arm"] in arms and one["seed"] in seeds]
     text = "\n".join(report(wanted, args.control))
     print("\n" + text)

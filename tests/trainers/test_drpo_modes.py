@@ -97,6 +97,14 @@ def test_a_power_evens_out_what_is_asked(make_trainer):
     assert (counts["count/ecg"], counts["count/ct"]) == (8.0, 8.0)
 
 
+def test_a_data_set_exchanged_after_the_start_is_drawn_from_as_it_is(make_trainer, make_dataset):
+    trainer = make_trainer(domain_sampling_power=1.0, max_steps=4, max_completion_length=2)
+    trainer.train_dataset = make_dataset(n=8)  # 6 ecg and 2 ct: 4 and 4 of the 8 questions
+    trainer.train()
+    counts = trainer.domain_scaler.summary()
+    assert (counts["count/ecg"], counts["count/ct"]) == (4.0, 4.0)
+
+
 # ---- the paper's KL damping ---------------------------------------------------------------------
 
 
