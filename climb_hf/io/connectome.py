@@ -61,9 +61,9 @@ def _one_view(view: np.ndarray, names: Sequence[str]) -> str:
     values = (view[first, second] + view[second, first]) / 2
     order = np.argsort(-values, kind="stable")
 
-    def listed(at: np.ndarray) -> str:
+    def listed(sign: str, at: np.ndarray) -> str:
         pairs = (f"{names[first[i]]} with {names[second[i]]} ({values[i]:.2f})" for i in at)
-        return ", ".join(pairs) or "none"
+        return f"Strongest {sign} pairs: {', '.join(pairs)}. " if at.size else ""
 
     off_diagonal = view.sum(axis=1) - view.diagonal()
     means = off_diagonal / max(len(view) - 1, 1)
@@ -72,9 +72,9 @@ def _one_view(view: np.ndarray, names: Sequence[str]) -> str:
     return (
         f"mean over all pairs {values.mean() if values.size else 0:.3f}, "
         f"{np.mean(values > 0) if values.size else 0:.0%} of them positive. "
-        f"Strongest positive pairs: {listed(positive[:_STRONGEST])}. "
-        f"Strongest negative pairs: {listed(negative[:_STRONGEST])}. "
-        f"Regions with the highest mean: "
+        + listed("positive", positive[:_STRONGEST])
+        + listed("negative", negative[:_STRONGEST])
+        + "Regions with the highest mean: "
         + ", ".join(f"{names[at]} ({means[at]:.2f})" for at in hubs)
         + "."
     )

@@ -133,12 +133,14 @@ class GeneTable:
         order = self.by_variance
         if facts.get("shown") == "highest":
             order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
-        chosen = order[: facts.get("n_shown", 0)]
+        chosen: dict[str, int] = {}  # an array has several probes of a gene
+        for at in order.tolist():
+            if len(chosen) >= facts.get("n_shown", 0):
+                break
+            chosen.setdefault(self.names[at], at)
         told = (
-            f"{self.names[at]}: {values[at]:.4g}"
-            if np.isfinite(values[at])
-            else f"{self.names[at]}: not measured"
-            for at in chosen
+            f"{name}: {values[at]:.4g}" if np.isfinite(values[at]) else f"{name}: not measured"
+            for name, at in chosen.items()
         )
         return {"n_shown": str(len(chosen)), "listed": ", ".join(told)}
 

@@ -145,6 +145,95 @@ def first_half(one):
     return {"data": half.tobytes(), "shape": list(half.shape), "n_valid": half.shape[1]}
 
 
+def tensor_of(column, name, change):
+    """Spoils one tensor of each graph or profile of a row; `change` takes and gives an array."""
+    import numpy as np
+
+    from climb_hf.io.tensor import as_tensor, from_tensor
+
+    def spoil(row):
+        for one in row[column]:
+            one[name] = as_tensor(np.array(change(np.array(from_tensor(one[name])))))
+
+    return spoil
+
+
+def edges(change):
+    return tensor_of("graphs", "edge_index", change)
+
+
+def matrix(change):
+    return tensor_of("graphs", "matrix", change)
+
+
+def values_of_genes(change):
+    return tensor_of("expression", "values", change)
+
+
+def member(column, name, change):
+    def spoil(row):
+        for one in row[column]:
+            one[name] = change(one[name])
+
+    return spoil
+
+
+def one_direction(edges):
+    return edges[:, edges[0] < edges[1]]
+
+
+def beyond(edges):
+    return edges + 1000 * (edges == edges.max())
+
+
+def an_edge_twice(edges):
+    return edges[:, [0, *range(edges.shape[1])]]
+
+
+def not_symmetric(matrix):
+    matrix[:, 0, 1] += 1
+    return matrix
+
+
+def with_nan(matrix):
+    matrix[:, 2, 2] = float("nan")
+    return matrix
+
+
+def smaller_by_record(row):
+    if int(row["id"][-1]) % 2:
+        matrix(lambda whole: whole[:, :-1, :-1])(row)
+        row["graphs"][0]["num_nodes"] -= 1
+
+
+def reshaped(matrix):
+    """What upstream does to views on the last axis."""
+    return matrix.transpose(1, 2, 0).reshape(matrix.shape)
+
+
+def first_gene_again(genes):
+    return [*genes[:-1], genes[0]]
+
+
+def own_order(row):
+    if int(row["id"][-1]) % 2:
+        member("expression", "genes", lambda genes: genes[::-1])(row)
+
+
+def infinite(values):
+    values[3] = float("inf")
+    return values
+
+
+def without_choices(found):
+    return (one if isinstance(one, Fault) else replace(one, choices=()) for one in found)
+
+
+def by_number_of_study(units, rule, fractions, seed=0):
+    odd = {unit.id: int(unit.id.split("_")[0][-1]) % 2 for unit in units}
+    return {unit.id: ("test" if odd[unit.id] else "train", "derived") for unit in units}
+
+
 def put(**values):
     return lambda row: row.update(values)
 
@@ -212,6 +301,12 @@ def card_with(**changes):
     return lambda card: changes
 
 
+def codes_turned_round(card):
+    (words,) = card.vocabularies
+    codes = dict(zip(words.codes, reversed(words.codes.values()), strict=True))
+    return {"vocabularies": (replace(words, codes=codes),)}
+
+
 MUTANTS = (
     Mutant("card_is_complete", "no-year", card=card_with(citation="Somebody, some day")),
     Mutant("card_is_complete", "homepage", card=card_with(homepage="physionet")),
@@ -260,6 +355,19 @@ MUTANTS = (
         base="ptb_xl",
         patch=((collect, "assign", by_record),),
     ),
+    Mutant(
+        "patients_never_cross_splits",
+        "study-torn",
+        base="geo",
+        patch=((collect, "assign", by_number_of_study),),
+    ),
+    Mutant(
+        "every_native_label_is_mapped_or_listed",
+        "without-choices",
+        base="geo",
+        read=without_choices,
+    ),
+    Mutant("official_splits_are_honoured", "graphs", base="ppi", read=without_official_split),
     Mutant("official_splits_are_honoured", "forgotten", base="ptb_xl", read=without_official_split),
     Mutant("official_splits_are_honoured", "shifted", base="ptb_xl", read=shifted("split")),
     Mutant("labels_are_the_makers", "labels-shifted-by-a-row", read=shifted("native")),
@@ -306,6 +414,70 @@ MUTANTS = (
         "offset",
         row=series_of(lambda one: {"offset": [1.0] * len(one["offset"])}),
     ),
+    *(
+        Mutant("graphs_fit_together", name, base="proteins", row=row)
+        for name, row in {
+            "no-node": member("graphs", "num_nodes", lambda n: 0),
+            "too-many-names": member("graphs", "node_names", lambda names: ["a"]),
+            "nothing": member("graphs", "edge_index", lambda tensor: None),
+            "64-bits": edges(lambda found: found.astype("<i8")),
+            "beyond": edges(beyond),
+            "one-direction": edges(one_direction),
+            "twice": edges(an_edge_twice),
+            "a-row-of-x-lost": tensor_of("graphs", "x", lambda x: x[1:]),
+        }.items()
+    ),
+    *(
+        Mutant("matrices_are_sound", name, base="ppmi", row=row)
+        for name, row in {
+            "nan": matrix(with_nan),
+            "not-square": matrix(lambda found: found[:, 1:]),
+            "asymmetric": matrix(not_symmetric),
+            "flag-lost": put(flags=["patient_unknown"]),
+            "sizes": smaller_by_record,
+        }.items()
+    ),
+    Mutant("graphs_are_the_makers", "reshaped", base="ppmi", row=matrix(reshaped)),
+    Mutant("graphs_are_the_makers", "doubled", base="abcd", row=matrix(lambda found: found * 2)),
+    Mutant("graphs_are_the_makers", "rows-shifted", base="abcd", read=shifted("graphs")),
+    Mutant(
+        "graphs_are_the_makers",
+        "y-flipped",
+        base="ppi",
+        row=tensor_of("graphs", "y", lambda y: 1 - y),
+    ),
+    Mutant("labels_are_the_makers", "turned-round", base="abide", card=codes_turned_round),
+    *(
+        Mutant("profiles_fit_together", name, base="geo", row=row)
+        for name, row in {
+            "gene-twice": member("expression", "genes", first_gene_again),
+            "names-lost": member("expression", "names", lambda names: names[1:]),
+            "values-lost": values_of_genes(lambda values: values[1:]),
+            "64-bits": values_of_genes(lambda values: values.astype("<f8")),
+            "infinite": values_of_genes(infinite),
+            "nothing-measured": values_of_genes(lambda values: values * float("nan")),
+            "own-order": own_order,
+        }.items()
+    ),
+    Mutant(
+        "profiles_are_the_makers",
+        "shifted",
+        base="geo",
+        row=values_of_genes(lambda values: values[[-1, *range(len(values) - 1)]]),
+    ),
+    Mutant(
+        "profiles_are_the_makers",
+        "renamed",
+        base="expression_atlas",
+        row=member("expression", "genes", lambda genes: genes[::-1]),
+    ),
+    Mutant("questions_can_be_answered", "never-asked", base="ppi", card=card_with(asked_with={})),
+    Mutant(
+        "questions_can_be_answered",
+        "words-left-out",
+        base="abcd",
+        card=card_with(shown="A brain: {summery}."),
+    ),
     Mutant("questions_can_be_answered", "other-words", row=gold_in_other_words),
     Mutant("questions_can_be_answered", "unlisted", row=unlisted_options),
     Mutant("view_equals_stored_row", "site", row=put(site="elsewhere"), shown_only=True),
@@ -351,6 +523,8 @@ MUTANTS = (
     ),
     Mutant("splits_are_named_as_everywhere", "no-train", base="ptb_xl", read=all_test),
     Mutant("a_damaged_file_costs_one_record", "silent", read=without_faults),
+    Mutant("a_damaged_file_costs_one_record", "silent-graph", base="abide", read=without_faults),
+    Mutant("a_missing_file_is_counted_apart", "graph-as-damaged", base="abide", read=all_damaged),
     Mutant("a_damaged_file_costs_one_record", "stops", read=stopping_at_new_faults),
     Mutant("a_missing_file_is_counted_apart", "as-damaged", base="ptb_xl", read=all_damaged),
 )

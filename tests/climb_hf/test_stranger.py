@@ -51,10 +51,20 @@ def template_subject(template_tree):
     subject.close()
 
 
+# What the template's ECGs have not.
+NOT_ITS = (
+    "the release has no official split",
+    "no record has a graph",
+    "no record has a profile",
+    "needs the maker of the files to say 'graph_sha1' of its records",
+    "needs the maker of the files to say 'expression_sha1' of its records",
+)
+
+
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_template_passes(template_subject, check):
     found = run_check(check, template_subject)
-    assert found.outcome == "passed" or found.message == "the release has no official split", found
+    assert found.outcome == "passed" or found.message in NOT_ITS, found
 
 
 def test_the_template_is_no_source_of_ours():

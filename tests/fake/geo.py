@@ -42,6 +42,7 @@ def _halves(kind: str, values: Sequence[str], n: int) -> tuple:
     return tuple((kind, value, tuple(range(at, n, len(values)))) for at, value in enumerate(values))
 
 
+CELLS = ("T cell", "B cell")
 SIX = _halves("disease state", ("RCC", "normal"), 6)
 STUDIES = (
     # Two arrays of one series: the same people, so that both have to stay in one split.
@@ -90,6 +91,20 @@ STUDIES = (
         organism="Mus musculus",
     ),
     Study("GDS612", "", 3, _halves("gender", ("male", "female"), 3), ("", "", "")),
+    Study("GDS4012", "GSE92", 4, _halves("cell type", ("T cell", "B cell"), 4), CELLS * 2),
+    # An agent is joined with the time after it.
+    Study(
+        "GDS1234",
+        "GSE93",
+        4,
+        (
+            *_halves("agent", ("none", "dexamethasone"), 4),
+            ("time", "2 h", (0, 1)),
+            ("time", "24 h", (2, 3)),
+        ),
+        ("none, 2 h", "dexamethasone, 2 h", "none, 24 h", "dexamethasone, 24 h"),
+        organism="Rattus norvegicus",
+    ),
 )
 
 
