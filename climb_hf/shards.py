@@ -93,7 +93,7 @@ class SourcePlan:
 
     Attributes:
         folder: where they lie in the prepared folder; another plan has another one.
-        raw_bytes: size of the raw files that the records name.
+        raw_bytes: size of the raw files that the records name, or of the tables that hold them.
     """
 
     source: str
@@ -158,7 +158,7 @@ def plan_source(
     return SourcePlan(
         source=card.name,
         folder=folder,
-        raw_bytes=sum(size for _, size, _ in {file for raw in records for file in raw.files}),
+        raw_bytes=_raw_bytes(tree, records),
         shards=tuple(replace(shard, path=f"{folder}/{shard.path}") for shard in shards),
     )
 
@@ -204,20 +204,29 @@ class _Raw:
 
 def _with_files(tree: RawTree, placed: Sequence[Placed]) -> list[_Raw]:
     """The records with the files that they name, and those beside them of the same stem: a header
-    that is named stands for its signal too.
+    that is named stands for its signal too. Where none names any, all stands in the tables, which
+    the records then share.
     """
+    if not any(one.example.paths for one in placed):
+        whole = sum(size for _, size, _ in tree.files)
+        return [_Raw(one, (), whole // len(placed)) for one in placed]
     facts = {path: (size, time) for path, size, time in tree.files}
     by_stem: dict[str, list[str]] = {}
     for path in facts:
         by_stem.setdefault(_stem_of(path), []).append(path)
     files = []
     for one in placed:
-        named = {relative(path, tree.root) for path in _paths(one.example)}
+        named = {relative(path, tree.root) for path in one.example.paths}
         found = named.union(*(by_stem.get(_stem_of(path), ()) for path in named))
         files.append(tuple((path, *facts.get(path, (0, 0))) for path in sorted(found)))
     uses = Counter(path for own in files for path, _, _ in own)
-    shares = [sum(size // uses[path] for path, size, _ in own) for own in files]
-    return [_Raw(*each) for each in zip(placed, files, shares, strict=True)]
+    shares = [sum(size / uses[path] for path, size, _ in own) for own in files]
+    return [_Raw(*each) for each in zip(placed, files, map(round, shares), strict=True)]
+
+
+def _raw_bytes(tree: RawTree, records: Sequence[_Raw]) -> int:
+    named = {file for raw in records for file in raw.files}
+    return sum(size for _, size, _ in named or tree.files)
 
 
 def _stem_of(path: str) -> str:
@@ -240,21 +249,6 @@ def _facts(raw: _Raw, root: Path) -> list[Any]:
     """What decides the row of a record, equal on every machine that has the same files."""
     sizes = [[name, size] for name, size, _ in raw.files]
     return [raw.placed.split_origin, _plain(raw.placed.example, root), sizes]
-
-
-def _paths(value: Any) -> Iterator[Path]:
-    """Every path in a record, however deep."""
-    if isinstance(value, Path):
-        yield value
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from _paths(getattr(value, field.name))
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _paths(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _paths(one)
 
 
 def relative(path: Path, root: Path) -> str:

@@ -258,6 +258,22 @@ def test_real_recordings_are_the_same_on_both_roads(real_data, tmp_path):
     assert outcome.n_bytes <= 1.2 * outcome.raw_bytes
 
 
+def test_every_source_is_the_same_on_both_roads(made, tmp_path):
+    (tmp_path / "raw").mkdir()
+    for name in catalog.sources():
+        (tmp_path / "raw" / name).symlink_to(made(name).root / name)
+    prepare("all", tmp_path / "raw", tmp_path / "out", num_proc=2)
+    for task in TASKS:
+        want = climb_hf.load_dataset("climb", "all", data_dir=tmp_path / "raw", task=task)
+        found = climb_hf.load_dataset("climb", "all", data_dir=tmp_path / "out", task=task)
+        assert list(found) == list(want)
+        for split, part in want.items():
+            assert found[split].features == part.features
+            assert same(found[split].data.table, part.data.table)
+        if task == "classification":
+            assert {n for part in found.values() for n in part["source"]} == set(catalog.sources())
+
+
 # --- what lies in the folder -----------------------------------------------------------------
 
 

@@ -134,6 +134,13 @@ def test_a_header_that_is_named_stands_for_its_signal():
     assert plan.raw_bytes == 910
 
 
+def test_records_that_stand_in_a_table_share_its_bytes():
+    placed = [Placed(CARD.name, Example(f"row{i}"), "train", "derived") for i in range(10)]
+    plan = plan_of(RawTree(ROOT, (("table.csv", 1000, 1),)), placed, shard_bytes=500)
+    assert [len(shard.records) for shard in plan.shards] == [5, 5]
+    assert plan.raw_bytes == 1000
+
+
 CHANGES = {
     "size": lambda tree, placed: (replace(tree, files=((*tree.files[0][:1], 7, 1),)), placed),
     "split": lambda tree, placed: (tree, [replace(placed[0], split_origin="official")]),
