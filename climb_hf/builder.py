@@ -365,13 +365,14 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
     ) -> ArrowExamplesIterable:
         # Without tables, the arrow and pandas formats and `to_parquet` of a stream guess types row
         # by row, and fail at the first null; numpy and torch show a null otherwise than eager rows.
-        return ArrowExamplesIterable(self._generate_tables, split_generator.gen_kwargs)
+        schema = self.info.features.arrow_schema  # once: it takes longer to make than a row
+        tables = partial(self._generate_tables, schema)
+        return ArrowExamplesIterable(tables, split_generator.gen_kwargs)
 
-    def _generate_tables(self, **kwargs: Any) -> Iterator[tuple[Key, pa.Table]]:
-        features = self.info.features
-        schema = pa.schema(features.type)  # `arrow_schema` adds metadata, which takes its time
+    def _generate_tables(self, schema: pa.Schema, **kwargs: Any) -> Iterator[tuple[Key, pa.Table]]:
         for key, row in self._generate_examples(**kwargs):
-            yield key, pa.Table.from_pylist([features.encode_example(row)], schema=schema)
+            encoded = self.info.features.encode_example(row)
+            yield key, pa.Table.from_pylist([encoded], schema=schema)
 
     def _row(self, placed: Placed, request: Request, log: Path | None) -> dict[str, Any] | None:
         """The row of a record, or None for a damaged one that is counted instead."""
