@@ -1,7 +1,8 @@
 """CLIMB's clinical data sets and DRPO training in the Hugging Face ecosystem.
 
-Importing this package makes `datasets.load_dataset("climb", "ecg")` work; see
-`climb_hf.registration` for how, and for the switch that turns it off.
+Importing this package makes `datasets.load_dataset("climb", "ecg")` work, and the Auto classes of
+transformers load models that take series; see `climb_hf.registration` and `climb_hf.models.auto`
+for how, and for the switch that turns both off.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from climb_hf.models import auto
 if TYPE_CHECKING:
     from climb_hf.loading import load_dataset, load_report
     from climb_hf.mixing import mixture
+    from climb_hf.models.compose import from_backbone
+    from climb_hf.models.series import SeriesEncoder
+    from climb_hf.models.series_config import SeriesConfig
     from climb_hf.pictures import plot
     from climb_hf.pyg import to_pyg
     from climb_hf.render import ecg_sheet
@@ -25,7 +29,10 @@ _LAZY = {
     "load_report": "climb_hf.loading",
     "Series": "climb_hf.views",
     "Signal": "climb_hf.views",
+    "SeriesConfig": "climb_hf.models.series_config",
+    "SeriesEncoder": "climb_hf.models.series",
     "ecg_sheet": "climb_hf.render",
+    "from_backbone": "climb_hf.models.compose",
     "mixture": "climb_hf.mixing",
     "plot": "climb_hf.pictures",
     "range_scaled": "climb_hf.views",
@@ -33,9 +40,12 @@ _LAZY = {
 }
 __all__ = [
     "Series",
+    "SeriesConfig",
+    "SeriesEncoder",
     "Signal",
     "__version__",
     "ecg_sheet",
+    "from_backbone",
     "load_dataset",
     "load_report",
     "mixture",

@@ -1,16 +1,17 @@
 """Makes our models known to the Auto classes of transformers.
 
-`import climb_hf` leaves word with the import system; nothing here runs before transformers is
-imported. Settings are registered first, as they cost little. The models follow when settings of
-ours are first read, which every way of loading one does before it asks for the model's class.
+`import climb_hf` leaves word with the import system; nothing here runs before the Auto classes are
+imported. The modules of our settings and of our processors then register what they hold, which
+costs little. The models follow when settings of ours are first read, as every way of loading one
+does before it asks for the model's class.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from types import ModuleType
 
 from climb_hf.imports import when_imported
@@ -18,7 +19,6 @@ from climb_hf.registration import OFF_SWITCH
 
 _AUTO = "transformers.models.auto."
 _registered: list[str] = []
-_running: list[Callable[[], None]] = []
 
 
 def install() -> None:
@@ -29,67 +29,69 @@ def install() -> None:
         when_imported(_AUTO + "processing_auto", _processors_are_loaded)
 
 
-def register_configs() -> None:
-    """Lets `AutoConfig` read our settings; may be called again."""
-    from transformers.models.auto.configuration_auto import AutoConfig
-
-    from climb_hf.models import series_config as configs
-
-    for kind in (
-        configs.SeriesConfig,
-        configs.SeriesLMConfig,
-        configs.SeriesQwen2_5_VLConfig,
-        configs.SeriesQwen3VLConfig,
-    ):
-        AutoConfig.register(kind.model_type, kind, exist_ok=True)
-
-
 def register_models() -> None:
     """Lets the Auto classes load our models; a second call does nothing."""
     if _registered:
         return
     _registered.append("models")  # first, as the modules below make settings themselves
-    from transformers import AutoModel
+    from transformers import (
+        AutoModel,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        PreTrainedModel,
+    )
 
+    from climb_hf.models import series_lm
     from climb_hf.models.series import SeriesEncoder
 
     AutoModel.register(SeriesEncoder.config_class, SeriesEncoder, exist_ok=True)
+    model: type[PreTrainedModel]
+    headless = (
+        series_lm.SeriesLMModel,
+        series_lm.SeriesQwen2_5_VLModel,
+        series_lm.SeriesQwen3VLModel,
+    )
+    for model in headless:
+        AutoModel.register(model.config_class, model, exist_ok=True)
+    text_only = series_lm.SeriesLMForCausalLM
+    AutoModelForCausalLM.register(text_only.config_class, text_only, exist_ok=True)
+    whole = (
+        text_only,
+        series_lm.SeriesQwen2_5_VLForConditionalGeneration,
+        series_lm.SeriesQwen3VLForConditionalGeneration,
+    )
+    for model in whole:  # the class that scripts load multimodal models by, with images or without
+        AutoModelForImageTextToText.register(model.config_class, model, exist_ok=True)
 
 
-def register_processors() -> None:
-    """Lets `AutoProcessor` load our processors; may be called again."""
-
-
-# ---- on the import of ... ------------------------------------------------------------------------
+# ---- on the import of the Auto classes ----------------------------------------------------------
 
 
 def _configs_are_loaded(_: ModuleType) -> None:
     # The settings of transformers' own models cannot be imported while modeling_auto is being
     # imported, which imports configuration_auto first.
     if _AUTO + "modeling_auto" not in sys.modules:
-        _or_warn(register_configs)
+        _import_or_warn("climb_hf.models.series_config")
 
 
 def _models_are_loaded(_: ModuleType) -> None:
-    _or_warn(register_configs)
+    _import_or_warn("climb_hf.models.series_config")
 
 
 def _processors_are_loaded(_: ModuleType) -> None:
-    _or_warn(register_processors)
+    _import_or_warn("climb_hf.models.series_processor")
 
 
-def _or_warn(register: Callable[[], None]) -> None:
-    """Runs in the middle of somebody's import of transformers, which must not fail for our sake."""
-    if register in _running:  # one import leads to the other
-        return
-    _running.append(register)
+def _import_or_warn(name: str) -> None:
+    """Imports a module that registers what it holds.
+
+    This runs in the middle of somebody's import of transformers, which must not fail for our sake.
+    """
     try:
-        register()
+        importlib.import_module(name)
     except (ImportError, AttributeError) as error:
         warnings.warn(
             f"climb_hf cannot make its models known to this version of transformers ({error}). "
             f"Install transformers>=5.20 to use them, or set {OFF_SWITCH}=1.",
             stacklevel=2,
         )
-    finally:
-        _running.remove(register)

@@ -232,3 +232,7 @@ class SeriesQwen3VLConfig(_OwnTypeOnly, Qwen3VLConfig):
 
     series_config: dict[str, Any] | PreTrainedConfig | None = None
     time_series_token_id: int | None = None
+
+
+for _kind in (SeriesConfig, SeriesLMConfig, SeriesQwen2_5_VLConfig, SeriesQwen3VLConfig):
+    AutoConfig.register(_kind.model_type, _kind, exist_ok=True)

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from tokenizers import ByteLevelBPETokenizer
-from transformers import AutoProcessor, ProcessorMixin, Qwen2_5_VLForConditionalGeneration
+from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLConfig
-from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from climb_hf.errors import OptionError
+from climb_hf.models.series_processor import ImageTextProcessor
 
 NAME = "climb-hf/tiny-random-qwen2.5-vl"
 PATCH_PX = 14
@@ -57,41 +57,6 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-class ImageTextConfig(Qwen2_5_VLConfig):
-    """Key under which `ImageTextProcessor` is registered; no checkpoint has this model type.
-
-    Registering the processor for `Qwen2_5_VLConfig` itself would take real checkpoints over.
-    """
-
-    model_type = "climb_image_text"
-
-
-class ImageTextProcessor(Qwen2_5_VLProcessor):
-    """The processor of Qwen2-VL and Qwen2.5-VL without videos, hence without torchvision."""
-
-    def __init__(
-        self,
-        image_processor: Any = None,
-        tokenizer: Any = None,
-        chat_template: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.image_token = getattr(tokenizer, "image_token", None) or "<|image_pad|>"
-        self.video_token = getattr(tokenizer, "video_token", None) or "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        # The parent hands a video processor on, which its own parent refuses as unknown here.
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
-
-
-def register() -> None:
-    """Makes `AutoProcessor.from_pretrained` find `ImageTextProcessor`; may be called again."""
-    AutoProcessor.register(ImageTextConfig, ImageTextProcessor, exist_ok=True)
-
-
-register()
 
 
 def tiny_vlm(
