@@ -124,7 +124,7 @@ def mat_sizes(path: Path) -> dict[str, int]:
 def _variable(path: Path, *, name: str) -> np.ndarray:
     found = read_mat(path, [name])
     if name not in found:
-        raise CorruptFileError(f"{path.name} holds no variable {name!r}.")
+        raise CorruptFileError(f"{path.name} holds no variable {name!r}, or is cut short.")
     return found[name].ravel()
 
 

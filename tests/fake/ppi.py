@@ -43,14 +43,15 @@ def make(root: Path, n: int = 5, seed: int = 0, with_faults: bool = False) -> di
 def make_whole(root: Path, n: int = 5, seed: int = 0) -> dict[str, Any]:
     """Writes the same graphs as one network of all splits, looked up by id (GraphSAGE's layout).
 
-    Rows of the features are in another order than the nodes, and one node lacks the flags of its
-    split, which its loader leaves out.
+    The nodes are in another order than the rows of the features, and one lacks the flags of its
+    split, which its loader leaves out. Nothing tells which graph a protein without links is of:
+    as other readers do, it is expected in the first graph of its split, after that one's own.
     """
     truth = new_truth(CLASSES, ["one network"])
     (root / "ppi").mkdir(parents=True, exist_ok=True)
     nodes, links, labels, rows, features = [], [], {}, {}, []
     for split, graphs in _graphs(max(n, 5), seed).items():
-        for number, (edges, x, y) in graphs.items():
+        for edges, x, y in graphs.values():
             first = len(nodes)
             flags = {"test": split == "test", "val": split == "valid"}
             nodes += [{"id": first + at, **flags} for at in range(len(x))]
@@ -58,6 +59,11 @@ def make_whole(root: Path, n: int = 5, seed: int = 0) -> dict[str, Any]:
             links += _links(edges, first)
             rows |= {str(first + at): first + at for at in range(len(x))}
             features.append(x)
+        lone = [(x[-1:], y[-1:]) for _, x, y in graphs.values()]
+        for number, (edges, x, y) in graphs.items():
+            more = lone if number == min(graphs) else []
+            x = np.concatenate([x[:-1], *(one for one, _ in more)])
+            y = np.concatenate([y[:-1], *(one for _, one in more)])
             truth["records"][f"graph_{number}"] = _facts(SPLITS[split], edges, x, y)
     links.append({"source": len(nodes), "target": 0})
     nodes.append({"id": len(nodes)})
