@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -571,3 +575,23 @@ def test_the_modality_config_joins_the_three(made, tmp_path):
     }
     (first,) = found["train"].select([0])["series"][0]
     assert (len(first.channels), first.units[0]) == (16, "uV")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("road", ["build", "load", "stream"])
+def test_memory_does_not_grow_with_the_length_of_a_recording(road):
+    """Two hours fill every buffer there is; six may not take a tenth more."""
+    peaks = []
+    for hours in (2, 6):
+        words = ["--road", road, "--child", str(hours * 3600)]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.eeg_memory", *words],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        facts = json.loads(done.stdout.splitlines()[-1])["recording"]
+        assert facts["windows"] == hours * 360
+        peaks.append(facts["peak"])
+    assert peaks[1] < 1.1 * peaks[0]
