@@ -116,7 +116,7 @@ def test_a_config_of_all_sources_by_the_environment_variable(python, ecg_tree):
     """
     done = python(textwrap.dedent(code) + COUNT, CLIMB_DATA_DIR=str(ecg_tree.root))
     records = sum(len(manifest["records"]) for manifest in ecg_tree.manifests.values())
-    assert total(done) == records + 1  # ptb_xl's record whose scp_codes do not parse
+    assert total(done) == records
 
 
 def test_importing_climb_hf_loads_nothing_heavy(python):
