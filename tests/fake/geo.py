@@ -42,6 +42,7 @@ def _halves(kind: str, values: Sequence[str], n: int) -> tuple:
     return tuple((kind, value, tuple(range(at, n, len(values)))) for at, value in enumerate(values))
 
 
+ANNOTATIONS = ("Gene title", "Gene symbol")  # columns of the file called `_full`
 CELLS = ("T cell", "B cell")
 SIX = _halves("disease state", ("RCC", "normal"), 6)
 STUDIES = (
@@ -164,7 +165,7 @@ def _folder(root: Path, gds: str) -> Path:
     return folder
 
 
-def _head(study: Study) -> list[str]:
+def _head(study: Study, full: bool = False) -> list[str]:
     facts = {
         "title": f"Made study {study.gds}",
         # As upstream's descriptions do, this one tells the groups, in Latin-1.
@@ -199,13 +200,13 @@ def _head(study: Study) -> list[str]:
     lines.append("#IDENTIFIER = identifier")
     for number in range(study.n_samples):
         lines.append(f"#{_gsm(study, number)} = Value for {_gsm(study, number)}: sample {number}")
-    return lines
+    return [*lines, *(f"#{name} = Entrez {name}" for name in ANNOTATIONS if full)]
 
 
 def _table(study: Study, values: np.ndarray, full: bool) -> list[str]:
     begin = "!Dataset_table_begin" if study.gds == "GDS42" else "!dataset_table_begin"
     samples = [_gsm(study, number) for number in range(study.n_samples)]
-    more = ["Gene title", "Gene symbol"] if full else []
+    more = ANNOTATIONS if full else ()
     lines = [begin, "\t".join(["ID_REF", "IDENTIFIER", *samples, *more])]
     for at, gene in enumerate(_genes()):
         cells = ["null" if np.isnan(one) else f"{one:.4f}" for one in values[:, at]]
@@ -221,7 +222,7 @@ def _bytes(lines: list[str]) -> bytes:
 def _write(root: Path, study: Study, values: np.ndarray) -> None:
     folder = _folder(root, study.gds)
     for full in (False, True)[: 1 + study.full]:
-        content = _bytes([*_head(study), *_table(study, values, full)])
+        content = _bytes([*_head(study, full), *_table(study, values, full)])
         name = f"{study.gds}_full.soft.gz" if full else f"{study.gds}.soft.gz"
         (folder / name).write_bytes(gzip.compress(content, mtime=0))
 
