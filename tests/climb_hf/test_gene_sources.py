@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import re
 import shutil
 from collections import defaultdict
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import climb_hf
+from climb_hf import catalog
 from climb_hf.errors import CorruptFileError, OptionError, TooManyBadRecordsError
 from climb_hf.genes import groups_of
 from climb_hf.io import expression
@@ -20,6 +22,7 @@ from climb_hf.io.magetab import read_configuration, read_samples
 from climb_hf.io.soft import Subset, read_header
 from climb_hf.io.tensor import from_tensor
 from climb_hf.schema import MediaFile
+from climb_hf.testing import CHECKS, Subject, run_check
 
 LISTED = re.compile(r"([\w.-]+): (?:not measured|-?[\d.e+-]+)(?=[,.])")
 
@@ -512,3 +515,54 @@ def test_the_modality_holds_both(source, made, tmp_path):
         Path(tmp_path / one).symlink_to(made(one).root / one)
     loaded = climb_hf.load_dataset("climb", "gene_expression", data_dir=str(tmp_path))
     assert source in {row["source"] for part in loaded.values() for row in part}
+
+
+# --- a user's own table: GSE7390 ----------------------------------------------------------------
+
+STRANGER = Path(__file__).parents[1] / "strangers" / "gse7390.py"
+
+
+@pytest.fixture(scope="module")
+def breast_cancer():
+    """The folder of real tables within scikit-survival, which is not imported."""
+    found = importlib.util.find_spec("sksurv")
+    if found is None or found.origin is None:
+        pytest.skip("scikit-survival is not installed (pip install --no-deps scikit-survival)")
+    catalog.add_file(STRANGER)
+    yield Path(found.origin).parent / "datasets" / "data"
+    catalog.forget("gse7390")
+
+
+def test_a_users_own_table_loads(breast_cancer):
+    loaded = climb_hf.load_dataset("climb", "gse7390", data_dir=str(breast_cancer))
+    rows = rows_of(loaded)
+    names = loaded["train"].features["label"].names
+    # Desmedt et al. 2007: 198 patients, 134 of them ER positive, and a signature of 76 genes.
+    assert len(rows) == 198
+    assert sum(names[row["label"]] == "positive" for row in rows.values()) == 134
+    assert {len(row["expression"][0]["genes"]) for row in rows.values()} == {76}
+    # Line by line, as text: four clinical columns and two of the outcome come before the genes.
+    (path,) = breast_cancer.glob("*GSE7390*.arff")
+    lines = [line for line in path.read_text().splitlines() if line and line[0] not in "@%"]
+    for number, line in enumerate(lines):
+        row, cells = rows[f"tumour_{number:03d}"], line.split(",")
+        assert values_of(row).tolist() == [float(np.float32(cell)) for cell in cells[6:]]
+        assert row["age_years"] == float(cells[0])
+        assert row["targets"][0]["value"] == float(cells[4])
+
+
+def test_a_users_own_table_passes_the_battery(breast_cancer):
+    subject = Subject(catalog.get("gse7390"), breast_cancer)
+    for check in CHECKS:
+        found = run_check(check, subject)
+        assert found.outcome != "failed", found
+    subject.close()
+
+
+def test_a_users_own_question_lists_genes(breast_cancer):
+    rows = rows_of(
+        climb_hf.load_dataset("climb", "gse7390", data_dir=str(breast_cancer), task="qa")
+    )
+    assert len(rows) == 198
+    for row in rows.values():
+        assert len(LISTED.findall(asked(row).split("listed")[1])) == 20
