@@ -16,8 +16,10 @@ from climb_hf.schema import Example, Fault
 
 # The ten organs that most human baseline experiments have, by the Atlas's own list
 # (github.com/ebi-gene-expression-group/anatomical-systems-mapping, all-organism-parts).
-ORGANS = ("adrenal gland", "heart", "kidney", "liver", "lung")
-ORGANS += ("ovary", "pancreas", "prostate gland", "stomach", "testis")
+ORGANS = (
+    *("adrenal gland", "heart", "kidney", "liver", "lung"),
+    *("ovary", "pancreas", "prostate gland", "stomach", "testis"),
+)
 CODES = {one: one for one in ORGANS} | {"animal ovary": "ovary", "prostate": "prostate gland"}
 # Kinds of table, the one to prefer first, and the unit of their values.
 UNITS = {"tpms": "tpm", "fpkms": "fpkm", "normalized-expressions": "normalized"}

@@ -232,8 +232,11 @@ def _groups(examples: dict[str, Example], report: Report) -> dict[str, str]:
     pairs = []
     nominated: dict[str, list[str]] = {}
     for record, example in examples.items():
-        keys = {"record": example.recording or record}
-        keys |= {"patient": example.patient_id, "group": example.group}
+        keys = {
+            "record": example.recording or record,
+            "patient": example.patient_id,
+            "group": example.group,
+        }
         pairs += [(record, f"{kind} {key}") for kind, key in keys.items() if key is not None]
         if example.signature is not None:
             nominated.setdefault(example.signature, []).append(record)

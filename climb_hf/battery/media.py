@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from climb_hf.battery.registry import Register
+from climb_hf.errors import CheckFailedError
 from climb_hf.subject import NotApplicable, Subject, require
 
 check = Register()
@@ -131,7 +132,8 @@ def profiles_fit_together(subject: Subject) -> None:
     for row, stored in _media(subject, "expression"):
         identity, genes, names = row["id"], stored["genes"], stored["names"]
         values = from_tensor(stored["values"])
-        require(values is not None, f"{identity}: its profile has no values.")
+        if values is None:
+            raise CheckFailedError(f"{identity}: its profile has no values.")
         kind, shape = values.dtype.str, values.shape
         require(kind == "<f4", f"{identity}: values are {kind}, not <f4.")
         require(shape == (len(genes),), f"{identity}: {shape} values, {len(genes)} genes.")

@@ -169,8 +169,10 @@ def questions_can_be_answered(subject: Subject) -> None:
     if subject.card.question is None:
         raise NotApplicable("the source asks no question")
     card = subject.card
-    asked = {"options": {card.name: dict(card.asked_with)}} if card.asked_with else {}
-    for identity, row in subject.rows(task="qa", **asked).items():
+    how: dict[str, Any] = {"task": "qa"}
+    if card.asked_with:
+        how["options"] = {card.name: dict(card.asked_with)}
+    for identity, row in subject.rows(**how).items():
         options, gold = row["options"], _gold(identity, row)
 
         def score(text: str, options: Any = options, gold: Any = gold) -> float:

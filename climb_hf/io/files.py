@@ -93,7 +93,7 @@ def numbers_of(path: Path, kind: type, n_columns: int | None = None) -> np.ndarr
     if path.stat().st_size == 0:
         return np.empty((0, n_columns or 0), kind)
     try:
-        found = np.loadtxt(path, dtype=kind, delimiter=",", ndmin=2, comments=None)
+        found: np.ndarray = np.loadtxt(path, dtype=kind, delimiter=",", ndmin=2, comments=None)
     except (OSError, ValueError) as error:
         raise CorruptFileError(f"{path.name} is no table of numbers: {error}") from error
     if n_columns is not None and found.shape[1] != n_columns:

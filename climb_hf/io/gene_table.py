@@ -81,6 +81,7 @@ def sets_of(
         CorruptFileError: if the file cannot be read, or its groups are not known.
     """
     columns = _columns(path)
+    wanted: dict[str, tuple[str, ...]]
     if unit == "log2fc":
         wanted = {c.removesuffix(_CHANGE): (c,) for c in columns if c.endswith(_CHANGE)}
         wanted |= {name: (name + _CHANGE,) for name in setup.contrasts if not array}
