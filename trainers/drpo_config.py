@@ -94,6 +94,13 @@ class DRPOConfig(GRPOConfig):
             "Needs beta above 0, and a forward pass more for each generation."
         },
     )
+    vllm_with_series: str = field(
+        default="stop",
+        metadata={
+            "help": "use_vllm with rows that hold series, which vLLM cannot take: 'stop', or "
+            "generate with 'transformers' instead."
+        },
+    )
     allow_unaligned_checkpoints: bool = field(
         default=False,
         metadata={

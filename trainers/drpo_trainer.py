@@ -41,6 +41,7 @@ from climb_hf.trainers.drpo_sampling import (
     sampling_in_words,
 )
 from climb_hf.trainers.drpo_scaling import DomainScaler
+from climb_hf.trainers.drpo_series import SeriesRollouts
 
 __all__ = [
     "STATE_FILE",
@@ -62,7 +63,7 @@ _PLACEHOLDERS = ("image_token_id", "video_token_id", "time_series_token_id")
 # ---- trainer ------------------------------------------------------------------------------------
 
 
-class DRPOTrainer(GRPOTrainer):
+class DRPOTrainer(SeriesRollouts, GRPOTrainer):  # type: ignore[misc]
     """TRL's `GRPOTrainer` with advantages weighted by domain; same arguments, same use.
 
     With `scale_rewards="group"` and `multi_objective_aggregation="sum_then_normalize"` (TRL's
@@ -71,7 +72,8 @@ class DRPOTrainer(GRPOTrainer):
     that TRL returns are multiplied by the weights, and keep the scale those options ask for.
     Evaluation is left alone, and never changes what the scaler remembers.
 
-    Batches that mix rows with and without images train. A reward function that fails raises a
+    Batches that mix rows with and without images, and with and without `series` where the model
+    takes them (`climb_hf.trainers.drpo_series`), train. A reward function that fails raises a
     `RewardError` with its name. The scaler's state is saved and restored with the optimizer's.
 
     Args:
