@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from climb_hf.trainers import DomainScaler, ScalingOptions
@@ -168,3 +168,43 @@ def test_paper_damps_before_the_deviation_of_the_batch():
 def test_paper_needs_a_divergence_only_with_damping():
     assert paper().rule.needs_kl
     assert not paper(kl_damping=False).rule.needs_kl
+
+
+# ---- properties of both -------------------------------------------------------------------------
+
+rewards_of = st.lists(
+    st.lists(st.sampled_from([0.0, 0.1, 1 / 3, 0.9, 1.0]), min_size=4, max_size=4),
+    min_size=1,
+    max_size=8,
+)
+
+
+@pytest.mark.parametrize("rule", ["drpo_paper", "drpo_released"])
+@settings(max_examples=15, deadline=None)
+@given(data=st.data(), rewards=rewards_of)
+def test_signs_are_kept_and_nothing_is_infinite_whatever_the_rewards(rule, data, rewards):
+    domains = data.draw(
+        st.lists(
+            st.sampled_from(["ecg", "ct"]), min_size=len(rewards), max_size=len(rewards)
+        )
+    )  # fmt: skip
+    vectors = np.array(rewards)
+    scaler = DomainScaler(rule, ScalingOptions(kl_damping=False))
+    weights = scaler.step(vectors, domains)
+    assert (weights > 0).all() and np.isfinite(weights).all()
+    found = scaler.advantages(vectors, weights)
+    centred = vectors - vectors.mean(axis=1, keepdims=True)
+    clear = np.abs(centred) > 1e-9
+    assert np.isfinite(found).all()
+    assert (np.sign(found[clear]) == np.sign(centred[clear])).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(rewards=rewards_of, scale=st.sampled_from([0.25, 0.5]))
+def test_paper_does_not_depend_on_the_scale_of_rewards(rewards, scale):
+    """All mu by one factor: a factor of every weight, which cancels. Up to eps, so mu above it."""
+    vectors = np.maximum(np.array(rewards), 0.1)
+    domains = ["ecg", "ct"] * 4
+    one = paper().step(vectors, domains[: len(vectors)])
+    other = paper().step(scale * vectors, domains[: len(vectors)])
+    assert other == pytest.approx(one, rel=1e-9)

@@ -176,6 +176,11 @@ def test_fairgrpo_tells_apart_groups_of_one_name_in_two_domains():
     assert (summary["groups/a"], summary["groups/b"]) == (1.0, 2.0)
 
 
+def test_groups_are_as_many_as_questions():
+    with pytest.raises(OptionError, match="groups has 1 entries for 2 questions"):
+        weights_of("fairgrpo", [HALF, HALF], ["a", "a"], ["f"])
+
+
 # ---- none ---------------------------------------------------------------------------------------
 
 
