@@ -1,0 +1,472 @@
+"""Training on series: through generation, log-probabilities and loss, beside images and without."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from climb_hf import Signal, hub
+from climb_hf.errors import OptionError
+from climb_hf.models.series_lm import SERIES_MODULES
+from climb_hf.models.tiny_series import tiny_series_config, tiny_series_lm, tiny_series_vlm
+from climb_hf.trainers import DRPOConfig, DRPOTrainer
+from climb_hf.trainers.drpo_series import modules_to_save, with_blocks
+from climb_hf.trainers.sft_series import SeriesCollator, SeriesSFTTrainer
+from climb_hf.views import Series, encode
+
+BUILDERS = {
+    "qwen2_5_vl": tiny_series_vlm,
+    "qwen3_vl": tiny_series_vlm,
+    "llama": tiny_series_lm,
+}
+LEADS = ("I", "II", "V1", "V5")
+
+
+def signal(seed, seconds=2.0):
+    values = np.random.default_rng(seed).normal(size=(len(LEADS), round(100 * seconds)))
+    return Signal(values.astype(np.float32), 100.0, LEADS, ("mV",) * len(LEADS))
+
+
+def row(index, sees):
+    """Series, neither, both with two series, an image: one after the other."""
+    n_series = (1, 0, 2, 0)[index % 4]
+    made = {
+        "id": f"made/{index}",
+        "prompt": [{"role": "user", "content": f"Question {index}: yes or no?"}],
+        "domain": ("ecg", "text", "both", "image")[index % 4],
+        "series": [encode(signal(10 * index + at, 2.0 + at)) for at in range(n_series)],
+    }
+    if sees:
+        shade = Image.new("RGB", (56, 56), (20 * index % 255, 90, 40))
+        made["images"] = [shade] * (0, 0, 1, 1)[index % 4]
+    return made
+
+
+def dataset(sees, n=8):
+    from datasets import Dataset, List
+    from datasets import Image as ImageFeature
+
+    from climb_hf.schema import disk_features
+
+    made = Dataset.from_list([row(index, sees) for index in range(n)])
+    made = made.cast_column("series", disk_features()["series"])
+    return made.cast_column("images", List(ImageFeature())) if sees else made
+
+
+def letters(completions, **kwargs):
+    texts = [one[0]["content"] for one in completions]
+    return [sum(c.islower() for c in text) / max(len(text), 1) for text in texts]
+
+
+@pytest.fixture
+def make(tmp_path):
+    def trainer(family="qwen2_5_vl", data=None, model=None, lora=True, **options):
+        from peft import LoraConfig
+
+        own, processor = model or BUILDERS[family](family=family)
+        named = {
+            name: options.pop(name)
+            for name in ("rollout_func", "trainer_class", "eval_dataset")
+            if name in options
+        }
+        defaults = {
+            "output_dir": str(tmp_path / "run"),
+            "use_cpu": True,
+            "bf16": False,
+            "num_generations": 2,
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 4,
+            "max_completion_length": 6,
+            "max_steps": 2,
+            "learning_rate": 1e-2,
+            "save_strategy": "no",
+            "report_to": [],
+            "logging_steps": 1,
+            "disable_tqdm": True,
+            "shuffle_dataset": False,
+        }
+        kind = named.pop("trainer_class", DRPOTrainer)
+        config = LoraConfig(
+            r=4,
+            target_modules=r".*language_model.*\.(q|v)_proj",
+            modules_to_save=modules_to_save(own),
+        )
+        return kind(
+            model=own,
+            reward_funcs=letters,
+            args=DRPOConfig(**{**defaults, **options}),
+            train_dataset=dataset("vl" in family) if data is None else data,
+            processing_class=processor,
+            peft_config=config if lora else None,
+            **named,
+        )
+
+    return trainer
+
+
+def weights(trainer):
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+
+
+# ---- DRPO ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", list(BUILDERS))
+def test_rows_with_series_images_both_and_neither_train(make, family):
+    # Micro-batches of two rows, log-probabilities of the old and the reference model in chunks of
+    # two: some hold series, some images, some nothing.
+    trainer = make(family, num_iterations=2, beta=0.04)
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
+    moved = {name for name, old in before.items() if not torch.equal(after[name], old)}
+    assert all(tensor.isfinite().all() for tensor in after.values())
+    for part in SERIES_MODULES:
+        assert any(part in name for name in moved)
+    trained = ("lora_", "modules_to_save")
+    assert all(any(word in name for word in trained) for name in moved)
+    assert any("lora_" in name for name in moved)
+
+
+def generated(trainer, n=4):
+    """One generation of two completions a row, shuffled and split as in training."""
+    trainer.model.train()
+    rows = [one for index in range(n) for one in [trainer.train_dataset[index]] * 2]
+    trainer.current_gradient_accumulation_steps = 4
+    trainer._prepare_inputs(rows)
+    return trainer._buffered_inputs
+
+
+def log_probabilities(trainer, batch, series=None):
+    """What the loss is made of."""
+    seen = []
+    parent = DRPOTrainer.__mro__[2]
+
+    def listen(self, *args, **kwargs):
+        made = parent_method(self, *args, **kwargs)
+        seen.append(made[0].detach())
+        return made
+
+    parent_method = parent._get_per_token_logps_and_entropies
+    parent._get_per_token_logps_and_entropies = listen
+    try:
+        given = dict(batch)
+        if series is not None:
+            given["time_series"] = series
+        trainer._compute_loss(trainer.model, given)
+    finally:
+        parent._get_per_token_logps_and_entropies = parent_method
+    return seen[-1]
+
+
+@pytest.mark.parametrize("family", list(BUILDERS))
+def test_the_loss_sees_the_series_that_the_completion_was_generated_with(make, family):
+    trainer = make(family, num_iterations=2, beta=0.04)
+    with torch.no_grad():
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        for name, parameter in model.named_parameters():
+            if "time_series_projector" in name and "size" in name:
+                parameter.mul_(20)  # so that a series of another row would show
+    for batch in generated(trainer):
+        mask = batch["completion_mask"].bool()
+        own = log_probabilities(trainer, batch)
+        # Before any update the old model and the reference are the model itself.
+        for kept in ("old_per_token_logps", "ref_per_token_logps"):
+            assert torch.allclose(own[mask], batch[kept][mask], atol=1e-4)
+        others = [[[*map(flipped, pieces)] for pieces in series] for series in batch["time_series"]]
+        changed = (log_probabilities(trainer, batch, others) - own).abs().amax(dim=1) > 1e-4
+        assert changed.tolist() == [bool(series) for series in batch["time_series"]]
+
+
+def flipped(piece):
+    from dataclasses import replace
+
+    return replace(piece, values=piece.values[:, ::-1].copy())
+
+
+def test_what_is_in_the_reference_model_is_the_fresh_tower(make):
+    trainer = make(num_iterations=1, beta=0.04, max_steps=2)
+    trainer.train()
+    kl = [line["kl"] for line in trainer.state.log_history if "kl" in line]
+    # An adapter's second factor starts at zero: nothing differs before the first update.
+    assert kl[0] == pytest.approx(0, abs=1e-6)
+    assert kl[1] > 1e-6
+
+
+def test_damping_asks_again_for_log_probabilities_with_series(make):
+    trainer = make(domain_scaling="drpo_paper", beta=0.04, max_steps=1)
+    trainer.train()
+    assert "kl" in trainer.state.log_history[0]
+
+
+def test_evaluation_and_the_table_of_completions_take_series(make, tmp_path):
+    import pandas as pd
+
+    trainer = make(
+        log_completions=True,
+        max_steps=1,
+        eval_dataset=dataset(True, 4),
+        per_device_eval_batch_size=2,
+    )
+    trainer.train()
+    assert "eval_reward" in trainer.evaluate()
+    table = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("run/completions/*.parquet"))
+    kinds = {part["type"] for prompt in table["prompt"] for part in prompt[0]["content"]}
+    assert "time_series" in kinds
+
+
+def test_decoded_columns_and_stored_ones_train_alike(make):
+    kept = []
+    for data in (dataset(False), dataset(False).cast_column("series", Series())):
+        trainer = make("llama", data=data, max_steps=1)
+        trainer.train()
+        kept.append(weights(trainer))
+    assert all(torch.equal(tensor, kept[1][name]) for name, tensor in kept[0].items())
+
+
+def test_unused_columns_may_be_removed(make):
+    trainer = make("llama", remove_unused_columns=True, max_steps=1)
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
+    assert any("time_series" in n and not torch.equal(after[n], old) for n, old in before.items())
+
+
+def test_what_a_run_saved_answers_alike_on_another_day(make, tmp_path):
+    model, processor = tiny_series_vlm()
+    model.save_pretrained(tmp_path / "run" / "base")
+    processor.save_pretrained(tmp_path / "run" / "base")
+    trainer = make(model=(model, processor))
+    trainer.train()
+    trainer.save_model(str(tmp_path / "run"))
+    trained = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload().eval()
+    loaded, its_processor = hub.load_for_inference(tmp_path / "run", device="cpu")
+    assert torch.equal(logits(loaded, its_processor), logits(trained, processor))
+
+
+def logits(model, processor):
+    blocks = [
+        {"type": "time_series", "time_series": signal(1)},
+        {"type": "text", "text": "yes or no?"},
+    ]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": blocks}], tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        return model(**inputs).logits
+
+
+# ---- what is refused ----------------------------------------------------------------------------
+
+
+def test_vllm_stops_a_run_with_series(make):
+    with pytest.raises(OptionError, match="vLLM takes token ids and images, and no series"):
+        make("llama", use_vllm=True)
+
+
+def test_vllm_gives_way_where_the_user_says_so(make, caplog):
+    trainer = make("llama", use_vllm=True, vllm_with_series="transformers", max_steps=1)
+    assert "generated with transformers instead" in caplog.text
+    trainer.train()
+
+
+def test_an_unknown_choice_for_vllm_is_refused(make):
+    with pytest.raises(OptionError, match="vllm_with_series='sheet'"):
+        make("llama", use_vllm=True, vllm_with_series="sheet")
+
+
+def test_rollouts_of_somebody_else_are_refused(make):
+    with pytest.raises(OptionError, match="rollout_func cannot be used with series"):
+        make("llama", rollout_func=lambda prompts, trainer: {})
+
+
+def test_a_model_that_takes_no_series_is_warned_of(make, caplog):
+    from climb_hf.models.tiny import tiny_vlm
+
+    trainer = make(model=tiny_vlm(), data=dataset(True), max_steps=1)
+    trainer.train()
+    assert "the model takes no series" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        ({"channels": ["I", "II", "V1", "V55"]}, "series 0 of row 'made/0': channel 'V55'"),
+        ({"rate_hz": 0.0}, "series 0 of row 'made/0': .*rate_hz=0.0"),
+    ],
+)
+def test_a_bad_series_is_named_with_its_row(make, bad, match):
+    from datasets import Dataset
+
+    from climb_hf.schema import disk_features
+
+    rows = [row(index, False) for index in range(4)]
+    rows[0]["series"] = [{**rows[0]["series"][0], **bad}]
+    data = Dataset.from_list(rows).cast_column("series", disk_features()["series"])
+    with pytest.raises(OptionError, match=match):
+        make("llama", data=data).train()
+
+
+def test_blocks_open_the_first_user_message():
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which?"}]
+    made = with_blocks(prompt, 2, 1)
+    assert [part["type"] for part in made[1]["content"]] == [
+        "time_series",
+        "time_series",
+        "image",
+        "text",
+    ]
+    kinds = [[part["type"] for part in one["content"]] for one in with_blocks(prompt, 0, 1)]
+    assert kinds == [["text"], ["image", "text"]]
+
+
+def test_blocks_that_are_there_stay():
+    content = [{"type": "text", "text": "Here:"}, {"type": "time_series"}]
+    prompt = [{"role": "user", "content": content}]
+    assert [part["type"] for part in with_blocks(prompt, 1, 0)[0]["content"]] == [
+        "text",
+        "time_series",
+    ]
+    with pytest.raises(OptionError, match="1 blocks of type 'time_series' for 2 series"):
+        with_blocks(prompt, 2, 0)
+
+
+@pytest.mark.parametrize("prompt", ["Which?", [{"role": "system", "content": "Be brief."}]])
+def test_a_prompt_without_room_for_series_is_refused(prompt):
+    with pytest.raises(OptionError, match=r"plain text|no user message"):
+        with_blocks(prompt, 1, 0)
+
+
+def test_modules_to_save_are_those_that_the_model_has():
+    assert modules_to_save(tiny_series_lm()[0], ["lm_head"]) == ["lm_head", *SERIES_MODULES]
+    assert modules_to_save(torch.nn.Linear(2, 2)) is None
+
+
+# ---- supervised ---------------------------------------------------------------------------------
+
+
+def answered(data, key="completion"):
+    said = [{"role": "assistant", "content": "yes"}]
+    if key == "completion":
+        return data.add_column("completion", [said] * len(data))
+    return data.map(lambda one: {"messages": [*one["prompt"], *said]}, remove_columns="prompt")
+
+
+def supervised(tmp_path, family, data, **options):
+    from trl import SFTConfig
+
+    model, processor = BUILDERS[family](family=family)
+    args = SFTConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        bf16=False,
+        per_device_train_batch_size=4,
+        max_steps=2,
+        learning_rate=1e-2,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        **options,
+    )
+    return SeriesSFTTrainer(model, args, train_dataset=data, processing_class=processor)
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "llama"])
+@pytest.mark.parametrize("key", ["completion", "messages"])
+def test_supervised_training_takes_mixed_rows(tmp_path, family, key):
+    trainer = supervised(tmp_path, family, answered(dataset("vl" in family), key))
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
+    assert any("time_series" in n and not torch.equal(after[n], old) for n, old in before.items())
+
+
+def test_a_text_that_is_cut_is_refused_and_not_shifted(tmp_path):
+    data = answered(dataset(False))
+    with pytest.raises(OptionError, match="places for tokens of series"):
+        supervised(tmp_path, "llama", data, max_length=4).train()
+
+
+def test_answers_are_learnt_and_placeholders_are_not():
+    _, processor = tiny_series_lm()
+    data = answered(dataset(False, 4))
+    for only in (True, False):
+        collator = SeriesCollator(processor, completion_only_loss=only)
+        batch = collator([data[index] for index in range(4)])
+        learnt = batch["labels"] != -100
+        assert not learnt[batch["input_ids"] == processor.time_series_token_id].any()
+        text = processor.batch_decode(
+            [ids[on] for ids, on in zip(batch["input_ids"], learnt, strict=True)]
+        )
+        assert all("yes" in one for one in text)
+        assert any("Question" in one for one in text) == (not only)
+    # 1 + 0 + 2 + 0 series; one of 2 s, then one of 2 s and one of 3 s.
+    assert batch["series_lengths"].tolist() == [200, 200, 300]
+
+
+def test_a_model_learns_to_say_which_lead_carries_a_pulse(tmp_path):
+    from datasets import Dataset
+
+    rng = np.random.default_rng(0)
+
+    def rows(n):
+        made = []
+        for index in range(n):
+            values = rng.normal(0, 1, (2, 100)).astype(np.float32)
+            values[index % 2, 40:60] += 4
+            one = Signal(values, 100.0, ("V1", "V5"), ("mV",) * 2)
+            made.append((one, ("yes", "no")[index % 2]))
+        return made
+
+    def told(series, answer):
+        prompt = [{"role": "user", "content": "Does V1 carry it?"}]
+        return {
+            "prompt": prompt,
+            "completion": [{"role": "assistant", "content": answer}],
+            "series": [encode(series)],
+        }
+
+    from trl import SFTConfig
+
+    config = tiny_series_config(patch_samples=10, patches_per_token=10)
+    model, processor = tiny_series_lm(series_config=config)
+    args = SFTConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        bf16=False,
+        per_device_train_batch_size=16,
+        max_steps=140,
+        learning_rate=1e-3,
+        lr_scheduler_type="constant",
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        max_grad_norm=1.0,
+    )
+    data = Dataset.from_list([told(*one) for one in rows(16 * 140)])
+    SeriesSFTTrainer(model, args, train_dataset=data, processing_class=processor).train()
+    held_out = rows(40)
+
+    def right(with_series):
+        chats = []
+        for one, _ in held_out:
+            blocks = [{"type": "time_series", "time_series": one}] if with_series else []
+            text = {"type": "text", "text": "Does V1 carry it?"}
+            chats.append([{"role": "user", "content": [*blocks, text]}])
+        inputs = processor.apply_chat_template(
+            chats,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            add_generation_prompt=True,
+            processor_kwargs={"padding": True},
+        )
+        written = model.eval().generate(**inputs, max_new_tokens=3, do_sample=False)
+        said = processor.batch_decode(
+            written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        return np.mean([a.strip() == b for a, (_, b) in zip(said, held_out, strict=True)])
+
+    assert right(True) > 0.9
+    assert right(False) <= 0.5  # one answer for all, or none
