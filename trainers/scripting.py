@@ -49,6 +49,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 TINY = "tiny"
+_BUILT = "climb-hf/tiny-"  # how names of models built by code begin
 DEFAULT_REWARDS = ("answer_f1", "answer_format")
 # Parts of a model that see or hear; LoRA goes to the language model unless it is told otherwise.
 _SENSES = ("visual", "vision", "audio", "image", "time_series", "projector", "lm_head")
@@ -297,12 +298,16 @@ def lora_config(model_args: Any, model: Any) -> Any:
 
     Without `--lora_target_modules` every linear layer of the language model gets one, the head
     excepted. A list of layer names is kept to the language model too; a pattern is used as it is.
+    An encoder of series is trained in full beside it.
     """
     from trl import get_peft_config
+
+    from climb_hf.trainers.drpo_series import modules_to_save
 
     config: Any = get_peft_config(model_args)
     if config is not None:
         config.target_modules = _targets(model_args.lora_target_modules, model)
+        config.modules_to_save = modules_to_save(model, config.modules_to_save)
     return config
 
 
@@ -376,7 +381,8 @@ def keep_base(model: Any, processor: Any, args: ScriptArguments, training_args: 
     from climb_hf.hub import BASE_FOLDER
 
     name = str(model.config._name_or_path)
-    local = Path(name).is_dir() or name == _tiny_name()
+    # Models built by code lie nowhere yet; those that from_backbone makes have no name either.
+    local = not name or Path(name).is_dir() or name.startswith(_BUILT)
     quantised = getattr(model, "is_quantized", False)
     if not (args.copy_base and local) or quantised:
         return
@@ -390,12 +396,6 @@ def keep_base(model: Any, processor: Any, args: ScriptArguments, training_args: 
 def _rename(model: Any, name: str) -> None:
     """Says where a model came from: cards ask its config, PEFT and vLLM the model itself."""
     model.config._name_or_path = model.name_or_path = name
-
-
-def _tiny_name() -> str:
-    from climb_hf.models.tiny import NAME
-
-    return NAME
 
 
 def finish(

@@ -257,6 +257,26 @@ def logits(model, processor):
         return model(**inputs).logits
 
 
+@pytest.mark.slow
+def test_two_processes_that_hold_different_modalities_agree(tmp_path):
+    import json
+    import socket
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    worker = Path(__file__).with_name("worker_series_ranks.py")
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    subprocess.run([sys.executable, *launch, str(worker), str(tmp_path)], check=True, timeout=300)
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert first["num_processes"] == 2
+    assert first == second
+    assert first["after"] != first["before"]
+
+
 # ---- what is refused ----------------------------------------------------------------------------
 
 
@@ -341,6 +361,39 @@ def test_a_prompt_without_room_for_series_is_refused(prompt):
 def test_modules_to_save_are_those_that_the_model_has():
     assert modules_to_save(tiny_series_lm()[0], ["lm_head"]) == ["lm_head", *SERIES_MODULES]
     assert modules_to_save(torch.nn.Linear(2, 2)) is None
+
+
+@pytest.mark.parametrize("family", list(BUILDERS))
+def test_the_scripts_train_the_tower_in_full_and_adapt_the_language_model(family):
+    from peft import get_peft_model
+    from trl import ModelConfig
+
+    from climb_hf.trainers.scripting import lora_config
+
+    model, _ = BUILDERS[family](family=family)
+    peft = get_peft_model(model, lora_config(ModelConfig(use_peft=True), model))
+    trained = {name for name, one in peft.named_parameters() if one.requires_grad}
+    adapted = {name for name in trained if "lora_" in name}
+    assert adapted
+    assert all("language_model" in name for name in adapted)
+    whole = {name.split(".modules_to_save")[0].split(".")[-1] for name in trained - adapted}
+    assert whole == set(SERIES_MODULES)
+
+
+def test_a_composed_model_is_kept_beside_its_adapter(tmp_path):
+    from types import SimpleNamespace
+
+    from climb_hf.models.compose import from_backbone
+    from climb_hf.models.tiny import save_tiny
+    from climb_hf.trainers.scripting import ScriptArguments, keep_base
+
+    stock = save_tiny(tmp_path / "stock")
+    model, processor = from_backbone(stock, series_config=tiny_series_config())
+    run = SimpleNamespace(output_dir=str(tmp_path / "run"), should_save=True)
+    keep_base(model, processor, ScriptArguments(), run)
+    loaded = hub.load_model(tmp_path / "run" / "base").eval()
+    its_processor = hub.load_processor(tmp_path / "run" / "base")
+    assert torch.equal(logits(loaded, its_processor), logits(model, processor))
 
 
 # ---- supervised ---------------------------------------------------------------------------------
