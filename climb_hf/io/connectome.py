@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +58,8 @@ def in_words(views: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _one_view(view: np.ndarray, names: Sequence[str]) -> str:
-    first, second = np.triu_indices(len(view), k=1)
-    values = (view[first, second] + view[second, first]) / 2
-    order = np.argsort(-values, kind="stable")
+    first, second = _pairs(len(view))
+    values = ((view + view.T) / 2)[first, second]
 
     def listed(sign: str, at: np.ndarray) -> str:
         pairs = (f"{names[first[i]]} with {names[second[i]]} ({values[i]:.2f})" for i in at)
@@ -68,16 +68,30 @@ def _one_view(view: np.ndarray, names: Sequence[str]) -> str:
     off_diagonal = view.sum(axis=1) - view.diagonal()
     means = off_diagonal / max(len(view) - 1, 1)
     hubs = np.argsort(-means, kind="stable")[:_STRONGEST]
-    positive, negative = order[values[order] > 0], order[values[order] < 0][::-1]
+    positive, negative = (_highest(sign * values) for sign in (1, -1))
     return (
         f"mean over all pairs {values.mean() if values.size else 0:.3f}, "
         f"{np.mean(values > 0) if values.size else 0:.0%} of them positive. "
-        + listed("positive", positive[:_STRONGEST])
-        + listed("negative", negative[:_STRONGEST])
+        + listed("positive", positive)
+        + listed("negative", negative)
         + "Regions with the highest mean: "
         + ", ".join(f"{names[at]} ({means[at]:.2f})" for at in hubs)
         + "."
     )
+
+
+@lru_cache(maxsize=4)
+def _pairs(n_regions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both regions of each pair; the matrices of a source are all of one size."""
+    return np.triu_indices(n_regions, k=1)
+
+
+def _highest(values: np.ndarray) -> np.ndarray:
+    """Places of the highest values above 0, the highest first, of equal ones the first."""
+    n_left_out = max(len(values) - _STRONGEST, 0)
+    floor = np.partition(values, n_left_out)[n_left_out] if len(values) else 0
+    near = np.flatnonzero((values >= floor) & (values > 0))
+    return near[np.argsort(-values[near], kind="stable")][:_STRONGEST]
 
 
 def read_stacked(file: MediaFile) -> Graph:

@@ -30,7 +30,7 @@ class Network:
 
     Attributes:
         graph_of: graph number of each node.
-        edges: node numbers, shape (2, edges), both directions, no self loops.
+        edges: node numbers, shape (2, edges), both directions, no self loops, by first node.
         x: features of the nodes, shape (nodes, features).
         y: labels of the nodes, 0 or 1, shape (nodes, labels).
         split_of: graph number -> split, where the network says so.
@@ -45,6 +45,12 @@ class Network:
     def nodes(self, number: int) -> np.ndarray:
         """Returns the nodes of a graph, in order."""
         return np.flatnonzero(self.graph_of == number)
+
+    def near(self, node: int) -> list[int]:
+        """Returns the neighbours of a node that are of its graph."""
+        start, stop = np.searchsorted(self.edges[0], (node, node + 1))
+        found = self.edges[1, start:stop]
+        return found[self.graph_of[found] == self.graph_of[node]].tolist()
 
 
 def network_of(file: MediaFile) -> Network:
@@ -102,13 +108,13 @@ def read_pair(file: MediaFile) -> Graph:
     network = network_of(file)
     number, first, second = file.part
     nodes = network.nodes(int(number))
-    edges = _edges_among(network, nodes)
-    own, other = (_neighbours(len(nodes), edges)[at] - {first, second} for at in (first, second))
-    kept = np.array([first, second, *sorted(own | other)])
-    place = np.full(len(nodes), -1)
+    pair = [int(nodes[at]) for at in (first, second)]
+    own, other = (set(network.near(node)) - set(pair) for node in pair)
+    kept = np.array([*pair, *sorted(own | other)])
+    place = np.full(len(network.graph_of), -1)
     place[kept] = np.arange(len(kept))
-    inside = place[edges][:, (place[edges] >= 0).all(axis=0)]
-    shown = inside[:, inside.max(axis=0, initial=0) > 1] if inside.size else inside
+    ends = [(place[node], place[to]) for node in kept.tolist() for to in network.near(node)]
+    shown = [(a, b) for a, b in ends if b >= 0 and max(a, b) > 1]  # 0 and 1 are the pair itself
     words = {
         "first": str(first),
         "second": str(second),
@@ -117,7 +123,8 @@ def read_pair(file: MediaFile) -> Graph:
         "n_shared": str(len(own & other)),
         "nodes": str(len(nodes)),
     }
-    return _part(network, nodes[kept], both_ways(shown, len(kept)), words)
+    edges = both_ways(np.array(shown, np.int64).reshape(-1, 2).T, len(kept))
+    return _part(network, kept, edges, words)
 
 
 def _part(

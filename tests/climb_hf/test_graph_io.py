@@ -477,3 +477,18 @@ def test_volumes_are_counted_without_reading_a_number(tmp_path):
     assert n_volumes(save_series(tmp_path, np.ones((9, 2))).path) == 9
     with pytest.raises(CorruptFileError, match="ends within a line"):
         n_volumes(save_series(tmp_path, np.ones((9, 2)), cut=5).path)
+
+
+def test_the_strongest_pairs_are_those_of_a_full_sort():
+    matrix = sound_matrix(3, n=40)
+    first, second = np.triu_indices(40, k=1)
+    values = matrix.astype("<f4")[first, second]
+    text = in_words(matrix[None].astype("<f4"), [str(at) for at in range(40)])
+    for sign, word in ((1, "positive"), (-1, "negative")):
+        best = np.argsort(-sign * values, kind="stable")[:5]
+        told = ", ".join(f"{first[i]} with {second[i]} ({values[i]:.2f})" for i in best)
+        assert f"Strongest {word} pairs: {told}." in text
+
+
+def test_a_single_region_has_no_pairs():
+    assert "pairs: " not in in_words(np.ones((1, 1, 1), "<f4"), ("1",))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gzip
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +18,7 @@ N_GENES = 260
 TISSUES = {"brain, adult": 0, "brain, embryo": 1, "liver, adult": 2, "liver, embryo": 3}
 
 
-@dataclass(frozen=True)
-class Study:
+class Study(NamedTuple):
     """One data set.
 
     Attributes:

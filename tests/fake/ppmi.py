@@ -58,6 +58,8 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
     folder.mkdir(parents=True, exist_ok=True)
     column = np.array(labels, float)[:, None]
     savemat(folder / "PPMI.mat", {"X": stored, "label": column}, do_compression=True)
+    with (folder / "PPMI.mat").open("r+b") as file:  # over the time of writing, in free text
+        file.write(b"MATLAB 5.0 MAT-file, made".ljust(116))
     return truth
 
 
