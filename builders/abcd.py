@@ -69,7 +69,8 @@ def _children(tree: RawTree, stack: str) -> Iterator[Example | Fault]:
     if len(beside) < 2:
         raise CorruptFileError(f"ids_HCP2016.txt or id2sex.txt is not beside {stack}.")
     # Stripped line by line: the last one may lack its line break.
-    ids = [line.strip() for line in beside["ids"].read_text("utf-8").splitlines() if line.strip()]
+    lines = beside["ids"].read_text("utf-8", "replace").splitlines()
+    ids = [line.strip() for line in lines if line.strip()]
     n_matrices = len(open_array(tree.path(stack)))
     if n_matrices != len(ids):
         raise CorruptFileError(

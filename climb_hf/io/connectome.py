@@ -30,6 +30,8 @@ def connectome(matrix: np.ndarray, names: Sequence[str] = (), flags: tuple[str, 
     Raises:
         CorruptFileError: if it is not square, or holds a value that is no finite number.
     """
+    if np.asarray(matrix).dtype.kind not in "fiu":
+        raise CorruptFileError("a connectivity matrix holds no numbers.")
     views = np.asarray(matrix, "<f4")
     views = views[None] if views.ndim == 2 else views
     if views.ndim != 3 or views.shape[1] != views.shape[2] or not views.size:

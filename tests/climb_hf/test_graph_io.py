@@ -318,6 +318,11 @@ def test_a_matrix_with_nan_is_refused(tmp_path):
         save_stack(tmp_path, [bad])(0)
 
 
+def test_a_matrix_of_words_is_refused(tmp_path):
+    with pytest.raises(CorruptFileError, match="holds no numbers"):
+        save_stack(tmp_path, [np.full((3, 3), "a")])(0)
+
+
 def test_a_matrix_that_is_not_square_is_refused(tmp_path):
     with pytest.raises(CorruptFileError, match=r"shape \(4, 5\): it is not square"):
         save_stack(tmp_path, [sound_matrix()[:4]])(0)
