@@ -171,9 +171,7 @@ def main() -> None:
     args = parser.parse_args()
     KMeans(2, n_init="auto").fit(np.eye(4))  # the first call loads libraries
     print(f"{QUESTIONS} questions x {ROLLOUTS} rollouts, {len(DOMAINS)} domains; CPU ms a step")
-    print(
-        "| rewards | questions seen | ours, ms | theirs, ms | theirs / ours | state, MB | theirs |"
-    )
+    print("| rewards | questions seen | ours, ms | theirs, ms | ratio | ours, MB | theirs, MB |")
     print("|---|---|---|---|---|---|---|")
     for kind, draw in KINDS.items():
         ours = ours_at(draw, args.seen, args.repeats)
