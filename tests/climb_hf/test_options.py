@@ -623,10 +623,20 @@ def test_every_choice_of_a_source_loads(made, source, name, value):
 SWITCHES = [
     (source, name) for source, name in OWN if catalog.get(source).card.options[name].kind is bool
 ]
+OF_LABELS = [(s, n) for s, n in SWITCHES if n in ("normal_exclusive", "axis_as_hyp")]
 
 
 @pytest.mark.parametrize(("source", "name"), loadable(SWITCHES))
-def test_a_switch_changes_labels_and_nothing_else(made, source, name):
+@pytest.mark.parametrize("value", [False, True])
+def test_every_switch_loads_either_way(made, source, name, value):
+    found = datasets.load_dataset(
+        "climb", source, data_dir=str(made(source).root), options={source: {name: value}}
+    )
+    assert sum(map(len, found.values()))
+
+
+@pytest.mark.parametrize(("source", "name"), loadable(OF_LABELS))
+def test_a_switch_of_labels_changes_nothing_else(made, source, name):
     root = str(made(source).root)
     off, on = (
         {
