@@ -258,13 +258,12 @@ def test_an_unknown_channel_is_an_error_that_names_the_nearest(name, near):
 
 def test_a_generic_slot_takes_any_name_in_any_order():
     encoder = small(unknown_channel="generic")
-    signal = waves(("II", "left antenna", "Right antenna"))
-    moved = Signal(
-        signal.values[[2, 0, 1]],
-        250.0,
-        ("Right antenna", "II", "left antenna"),
-        signal.units,
-    )
+    names = ("II", "left antenna", "Right antenna", "tail", "wing", "V1")
+    signal = waves(names)
+    order = [4, 2, 5, 1, 0, 3]
+    moved = Signal(signal.values[order], 250.0, tuple(names[at] for at in order), signal.units)
+    (one,), (other,) = (prepare(each, encoder.config) for each in (signal, moved))
+    assert np.array_equal(one.values, other.values)
     assert torch.equal(encoder.encode(signal), encoder.encode(moved))
 
 

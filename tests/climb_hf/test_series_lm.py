@@ -599,7 +599,7 @@ def test_smollm2_takes_a_real_ecg(tmp_path, real_data):
 
     folder = os.environ.get("CLIMB_TEST_SMOLLM2")
     if not folder or not (Path(folder) / "config.json").is_file():
-        pytest.skip("CLIMB_TEST_SMOLLM2 names no folder with SmolLM2-135M")
+        pytest.skip("CLIMB_TEST_SMOLLM2 names no folder with SmolLM2-135M as transformers saves it")
     model, processor = from_backbone(folder, dtype=torch.float32)
     header = real_data / "ecg/challenge-2021/training/georgia/g8/E07500.hea"
     before = answer_of(model, processor, header)
