@@ -400,8 +400,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
     import pyarrow as pa
 
     features = disk_features()
-    encoded = [features.encode_example({name: row[name] for name in features}) for row in rows]
-    return pa.Table.from_pylist(encoded, schema=features.arrow_schema)
+    columns = features.encode_batch({name: [row[name] for row in rows] for name in features})
+    return pa.Table.from_pydict(columns, schema=features.arrow_schema)
 
 
 def _weight(value: Any) -> int:
