@@ -72,7 +72,8 @@ def test_a_baseline_is_taken_off(pair):
 
 @pytest.mark.parametrize(("unit", "per_mv"), [("uV", 1000), ("mv", 1), ("V", 0.001)])
 def test_other_voltages_become_millivolt(pair, unit, per_mv):
-    found = signal.to_units(signal.load(pair(f"X.dat 16 2(0)/{unit} 16 0 0 0 0 {{lead}}")), ["mV"] * 12)
+    series = signal.load(pair(f"X.dat 16 2(0)/{unit} 16 0 0 0 0 {{lead}}"))
+    found = signal.to_units(series, ["mV"] * 12)
     assert found.units == ("mV",) * 12
     assert np.allclose(found.physical(), pair.codes / 2 / per_mv)
 
