@@ -265,11 +265,16 @@ def _has_column(dataset: Any) -> bool:
 
 
 def _check_run(model: Any, args: Any, named: Mapping[str, Any]) -> None:
-    """Refuses what cannot work with series, before any weight is loaded twice.
+    """Refuses what cannot work with series, before any weight is loaded.
 
     A model that takes no series is let through: the column is then of no use to it.
     """
-    if getattr(getattr(model, "config", None), "time_series_token_id", None) is None:
+    config = getattr(model, "config", None)
+    if isinstance(model, str):
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(model)
+    if getattr(config, "time_series_token_id", None) is None:
         return
     for name in ("tools", "environment_factory", "rollout_func"):
         if named.get(name):

@@ -53,15 +53,15 @@ def register_models() -> None:
     )
     for model in headless:
         AutoModel.register(model.config_class, model, exist_ok=True)
-    text_only = series_lm.SeriesLMForCausalLM
-    AutoModelForCausalLM.register(text_only.config_class, text_only, exist_ok=True)
     whole = (
-        text_only,
+        series_lm.SeriesLMForCausalLM,
         series_lm.SeriesQwen2_5_VLForConditionalGeneration,
         series_lm.SeriesQwen3VLForConditionalGeneration,
     )
-    for model in whole:  # the class that scripts load multimodal models by, with images or without
+    # Scripts load multimodal models by the one, and TRL all that it does not know by the other.
+    for model in whole:
         AutoModelForImageTextToText.register(model.config_class, model, exist_ok=True)
+        AutoModelForCausalLM.register(model.config_class, model, exist_ok=True)
 
 
 # ---- on the import of the Auto classes ----------------------------------------------------------

@@ -42,6 +42,7 @@ class _OwnTypeOnly:
     """
 
     model_type: ClassVar[str]
+    auto_map: ClassVar[dict[str, str]] = {}  # no remote code; TRL asks for it
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[misc]

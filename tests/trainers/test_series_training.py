@@ -245,6 +245,27 @@ def test_what_a_run_saved_answers_alike_on_another_day(make, tmp_path):
     assert torch.equal(logits(loaded, its_processor), logits(trained, processor))
 
 
+def test_a_model_may_be_named_by_its_folder(tmp_path, make):
+    model, processor = tiny_series_vlm()
+    model.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    trainer = DRPOTrainer(
+        str(tmp_path / "model"), letters, make().args, train_dataset=dataset(True, 4)
+    )
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
+    assert any("time_series" in n and not torch.equal(after[n], old) for n, old in before.items())
+    with pytest.raises(OptionError, match="rollout_func cannot be used with series"):
+        DRPOTrainer(
+            str(tmp_path / "model"),
+            letters,
+            make().args,
+            train_dataset=dataset(True, 4),
+            rollout_func=lambda prompts, trainer: {},
+        )
+
+
 def logits(model, processor):
     blocks = [
         {"type": "time_series", "time_series": signal(1)},
