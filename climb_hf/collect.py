@@ -260,6 +260,8 @@ def _signal_digest(example: Example) -> str:
     total = hashlib.sha256()
     for file in example.series:
         total.update((file.signal or file.path).read_bytes())
+    for image in example.images:
+        total.update(image.path.read_bytes())
     return total.hexdigest()
 
 

@@ -24,6 +24,15 @@ def age_fields(value: Any, flags: tuple[str, ...] = ()) -> dict[str, Any]:
     return {"age_years": age if math.isfinite(age) and age >= 0 else None, "flags": flags}
 
 
+def years_of(text: str | None) -> float | None:
+    """Returns an age in years as a table writes it, or None for a blank, a word or below 0."""
+    try:
+        age = float((text or "").strip() or "nan")
+    except ValueError:
+        return None
+    return age if math.isfinite(age) and age >= 0 else None
+
+
 def sex_of(value: str | None) -> str | None:
     """Returns `male`, `female` or None for what releases write (Male, F, Unknown, NaN)."""
     words = {"m": "male", "male": "male", "f": "female", "female": "female"}

@@ -10,7 +10,7 @@ from typing import Any
 from climb_hf.card import SourceCard
 from climb_hf.check import check_option, check_type
 from climb_hf.errors import OptionError
-from climb_hf.io import expression, graph, parts, signal
+from climb_hf.io import expression, graph, image, parts, signal
 from climb_hf.io.filters import Band, filtered
 from climb_hf.labels import Labels, classify
 from climb_hf.montage import derive
@@ -97,6 +97,7 @@ def build_row(
         CorruptFileError: if a file is not what it claims to be.
     """
     series = [_series(card, source, request) for source in example.series]
+    images = [image.load(file) for file in example.images]
     graphs = [graph.load(file) for file in example.graphs]
     profiles = [expression.load(file) for file in example.expression]
     said = [*(one.content() for one in graphs), *(one.content() for one in profiles)]
@@ -111,6 +112,8 @@ def build_row(
         **_labels(card, example, request),
         **_EMPTY_MEDIA,
         "series": [signal.as_struct(one) for one in series],
+        "images": [one.as_struct() for one in images],
+        "image_info": [one.info() for one in images],
         "graphs": [one.as_struct() for one in graphs],
         "expression": [one.as_struct() for one in profiles],
         "text": example.text,
@@ -215,8 +218,6 @@ def _channels(card: SourceCard, series: signal.RawSeries) -> signal.RawSeries:
 _EMPTY_MEDIA: dict[str, Any] = {
     name: []
     for name in (
-        "images",
-        "image_info",
         "boxes",
         "masks",
         "volumes",

@@ -88,6 +88,21 @@ class MediaFile:
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """Where an image lies; `climb_hf.io.image` takes its bytes as they are.
+
+    Attributes:
+        path: the image, or a zip archive that it lies in.
+        view: what it shows of a study, such as `PA`; None where the release does not say.
+        key: name of the image within the archive; None where `path` is the image.
+    """
+
+    path: Path
+    view: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True)
 class Example:
     """One record as its reader found it: facts of the index, media as references.
 
@@ -102,8 +117,8 @@ class Example:
         recording: the record that a window was cut from; its windows stay in one split.
         group: what else stays in one split, such as the study that a sample belongs to.
         split: the official split, when the release has one.
-        signature: equal for records that may hold the same signal; they are then compared
-            byte by byte, and equal ones stay in one split.
+        signature: equal for records that may hold the same signal or image; they are then
+            compared byte by byte, and equal ones stay in one split.
     """
 
     record: str
@@ -125,6 +140,7 @@ class Example:
     targets: tuple[tuple[str, float, str | None], ...] = ()
     choices: tuple[str, ...] = ()
     series: tuple[SeriesFile, ...] = ()
+    images: tuple[ImageFile, ...] = ()
     graphs: tuple[MediaFile, ...] = ()
     expression: tuple[MediaFile, ...] = ()
 
@@ -134,6 +150,7 @@ class Example:
         found: list[Path | None] = []
         for series in self.series:
             found += [series.path, series.signal]
+        found += [image.path for image in self.images]
         for medium in (*self.graphs, *self.expression):
             found += [medium.path, *medium.beside.values()]
         return tuple(dict.fromkeys(path for path in found if path is not None))

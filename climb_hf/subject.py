@@ -57,9 +57,10 @@ class Subject:
             which `labels`, `native`, `patient_id`, `age`, `sex`, `split`, and of the first series
             as recorded `rate_hz`, `n_samples`, `n_invalid` and `signal_sha1` (SHA-1 of its
             float32 values, channels in the card's order, physical units) are looked at. Of the
-            first graph `graph_sha1`: SHA-1 over those of edge_index (`<i4`, by first, then second
-            node), edge_attr (`<f4`), x (`<f4`), y (`|i1`) and matrix (`<f4`) that are given, each
-            as the line "name kind rowsxcolumns" and its values in C order. Of the first profile
+            first image `image_sha1`: SHA-1 over its bytes in the release. Of the first graph
+            `graph_sha1`: SHA-1 over those of edge_index (`<i4`, by first, then second node),
+            edge_attr (`<f4`), x (`<f4`), y (`|i1`) and matrix (`<f4`) that are given, each as the
+            line "name kind rowsxcolumns" and its values in C order. Of the first profile
             `expression_sha1`: SHA-1 over the gene ids, a line each, a zero byte and the float32
             values, every NaN being NumPy's.
         limit: so many records, chosen by a hash of their patients, are opened; the index is
@@ -206,9 +207,12 @@ class Subject:
             )
             if streaming:
                 found = builder.as_streaming_dataset()
-                return {name: list(part) for name, part in found.items()}, []
+                return {name: list(undecoded(part)) for name, part in found.items()}, []
             builder.download_and_prepare(num_proc=num_proc)
-            return builder.as_dataset(), builder.reports()
+            table = builder.as_dataset()
+            for name, part in table.items():
+                table[name] = undecoded(part)
+            return table, builder.reports()
 
     def rows(self, root: Path | None = None, **options: Any) -> dict[str, dict[str, Any]]:
         """Returns id -> row of `load`, class names in place of integers, and `split` beside."""
@@ -318,6 +322,15 @@ class Subject:
             else:
                 target.symlink_to(self.tree.path(path))
         return folder
+
+
+def undecoded(part: Any) -> Any:
+    """Returns a loaded split with images as their bytes, not as the pixels that they decode to."""
+    from datasets import Image, List
+
+    if "images" not in (part.features or {}):
+        return part
+    return part.cast_column("images", List(Image(decode=False)))
 
 
 def named(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

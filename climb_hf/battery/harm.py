@@ -12,6 +12,7 @@ from climb_hf.schema import Fault
 from climb_hf.subject import Subject, require, some
 
 check = Register()
+_MEDIA = ("series", "images", "graphs", "expression")
 
 
 @check
@@ -81,6 +82,6 @@ def _neighbours_kept(subject: Subject, victim: Any, rows: Mapping[str, Any]) -> 
     lost = {identity for identity in kept if identity not in rows}
     require(not lost, f"harm to {victim.id} costs its neighbours {some(lost)}.")
     # A neighbour may move to another split, as the shares are those of the records that are there.
-    columns = ("labels", "native_labels", "patient_id", "series", "graphs", "expression")
+    columns = ("labels", "native_labels", "patient_id", *_MEDIA)
     changed = {i for i in kept if any(rows[i].get(c) != before[i].get(c) for c in columns)}
     require(not changed, f"harm to {victim.id} changes its neighbours {some(changed)}.")

@@ -11,7 +11,7 @@ from typing import Any
 
 from climb_hf.battery.registry import Register
 from climb_hf.schema import SPLITS, disk_features
-from climb_hf.subject import NotApplicable, Subject, require, some
+from climb_hf.subject import NotApplicable, Subject, require, some, undecoded
 
 check = Register()
 MOST_GROWTH = 1.2  # bytes built for each byte read
@@ -86,7 +86,7 @@ def a_prepared_folder_equals_the_table(subject: Subject) -> None:
         found = datasets.load_dataset(str(subject.built().out), name, cache_dir=cache)
         require(set(found) == set(table), f"splits of {name} are {set(found)}, not {set(table)}.")
         for split, part in found.items():
-            _same_rows(part, table[split], f"prepared {name}, {split}")
+            _same_rows(undecoded(part), table[split], f"prepared {name}, {split}")
 
 
 @check

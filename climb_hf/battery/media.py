@@ -1,4 +1,4 @@
-"""Checks of graphs and expression profiles, as `climb_hf.battery.rows` has for series."""
+"""Checks of graphs, expression profiles and images, as `climb_hf.battery.rows` has for series."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from climb_hf.errors import CheckFailedError
 from climb_hf.subject import NotApplicable, Subject, require
 
 check = Register()
+_KINDS = {"graphs": "a graph", "expression": "a profile", "images": "an image"}
 # In the order of the digest that `Subject` documents.
 _TENSORS = {"edge_index": "<i4", "edge_attr": "<f4", "x": "<f4", "y": "|i1", "matrix": "<f4"}
 
@@ -23,7 +24,7 @@ def _media(subject: Subject, column: str) -> Iterator[tuple[Mapping[str, Any], M
     """
     rows = [row for row in subject.rows().values() if row.get(column)]
     if not rows:
-        raise NotApplicable(f"no record has a {'graph' if column == 'graphs' else 'profile'}")
+        raise NotApplicable(f"no record has {_KINDS[column]}")
     return ((row, row[column][0]) for row in rows)
 
 
@@ -162,3 +163,47 @@ def profiles_are_the_makers(subject: Subject) -> None:
             told = "\n".join(stored["genes"]).encode() + b"\0" + values.tobytes()
             found = hashlib.sha1(told).hexdigest()
             require(found == wanted[record], f"{row['id']}: its profile is not the one written.")
+
+
+@check
+def images_open_as_described(subject: Subject) -> None:
+    """Every image decodes to its last pixel, upright in the size and mode that stand beside it."""
+    for row, _ in _media(subject, "images"):
+        n_images, n_told = len(row["images"]), len(row["image_info"])
+        require(n_images == n_told, f"{row['id']}: {n_images} images, {n_told} image_info.")
+        for stored, info in zip(row["images"], row["image_info"], strict=True):
+            _check_image(row["id"], stored, info)
+
+
+def _check_image(identity: str, stored: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    import io
+
+    from PIL import Image, ImageOps
+
+    require(stored["path"] is None, f"{identity}: its image names a path.")
+    try:
+        with Image.open(io.BytesIO(stored["bytes"])) as decoded:
+            decoded.load()
+            width, height = ImageOps.exif_transpose(decoded).size
+            found = {"height": height, "width": width, "mode": decoded.mode}
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CheckFailedError(f"{identity}: its image does not open: {error}") from error
+    wrong = {name: value for name, value in found.items() if info[name] != value}
+    require(not wrong, f"{identity}: its image has {wrong}, but {dict(info)} is told.")
+
+
+@check
+def images_keep_their_bytes(subject: Subject) -> None:
+    """An image's bytes are those of its file, and those that the maker wrote."""
+    files = {placed.id: placed.example.images for placed in subject.placed}
+    known = subject.truth("records") if subject.knows("records") else {}
+    for row, stored in _media(subject, "images"):
+        identity = row["id"]
+        for one, file in zip(row["images"], files[identity], strict=True):
+            require(
+                file.key is not None or one["bytes"] == file.path.read_bytes(),
+                f"{identity}: its image is not byte for byte its file.",
+            )
+        wanted = known.get(identity.split("/", 1)[1], {}).get("image_sha1")
+        found = hashlib.sha1(stored["bytes"]).hexdigest()
+        require(wanted in (None, found), f"{identity}: its image is not the one written.")

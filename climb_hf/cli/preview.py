@@ -56,6 +56,9 @@ def _describe(row: dict[str, Any], names: Sequence[str]) -> None:
         unit = ", ".join(dict.fromkeys(signal.units))
         shape = f"{len(signal.channels)} channels, {seconds:g} s, {signal.rate_hz:g} Hz"
         print(f"  series {shape}, {unit}")
+    for info in row.get("image_info", []):
+        view = f", {info['view']}" if info["view"] else ""
+        print(f"  image  {info['width']} x {info['height']} px, {info['mode']}{view}")
     for graph in row.get("graphs", []):
         print(f"  graph  {graph['num_nodes']} nodes")
     for profile in row.get("expression", []):

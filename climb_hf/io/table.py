@@ -15,18 +15,22 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+def read_csv(path: Path, columns: Sequence[str], separators: str = ",") -> Iterator[dict[str, str]]:
     """Yields the rows of a CSV file with a header line; a byte order mark is skipped.
 
     Args:
         columns: names that must be there.
+        separators: what may part the columns; the first of them that the header line holds does.
 
     Raises:
         CorruptFileError: if the file is no UTF-8 text, is empty or lacks a column.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            header = file.readline()
+            file.seek(0)
+            parted_by = next((one for one in separators if one in header), separators[0])
+            reader = csv.DictReader(file, delimiter=parted_by)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 raise CorruptFileError(

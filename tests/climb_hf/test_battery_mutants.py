@@ -5,6 +5,7 @@ A mutant is a sound source with one fault: in its card, in its reader, or in how
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from unittest import mock
 
 import datasets
 import pytest
+from PIL import Image
 
 from climb_hf import builder, catalog, collect, shards, subject
 from climb_hf.card import Access, Licence, Option, Remote, Vocabulary
@@ -188,6 +190,35 @@ def beyond(edges):
 
 def an_edge_twice(edges):
     return edges[:, [0, *range(edges.shape[1])]]
+
+
+def encoded_again(stored):
+    """What a builder does that decodes images on the way."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(stored["bytes"])).save(buffer, format="PNG", compress_level=1)
+    return {**stored, "bytes": buffer.getvalue()}
+
+
+def without_the_end(stored):
+    return {**stored, "bytes": stored["bytes"][: len(stored["bytes"]) // 2]}
+
+
+def images_of(change):
+    def spoil(row):
+        row["images"] = [change(one) for one in row["images"]]
+
+    return spoil
+
+
+def info_of(change):
+    def spoil(row):
+        row["image_info"] = [{**one, **change(one)} for one in row["image_info"]]
+
+    return spoil
+
+
+def sides_swapped(info):
+    return {"height": info["width"], "width": info["height"]}
 
 
 def not_symmetric(matrix):
@@ -471,6 +502,21 @@ MUTANTS = (
         base="expression_atlas",
         row=member("expression", "genes", lambda genes: genes[::-1]),
     ),
+    *(
+        Mutant("images_open_as_described", name, base=base, row=row)
+        for name, base, row in (
+            ("cut", "isic2020", images_of(without_the_end)),
+            ("not-upright", "isic2020", info_of(sides_swapped)),
+            ("other-mode", "pad_ufes_20", info_of(lambda info: {"mode": "RGB"})),
+            ("info-lost", "isic2020", put(image_info=[])),
+            ("path", "isic2020", images_of(lambda one: {**one, "path": "a.jpg"})),
+        )
+    ),
+    Mutant("images_keep_their_bytes", "encoded-again", "isic2020", row=images_of(encoded_again)),
+    Mutant("images_keep_their_bytes", "in-archive", "pad_ufes_20", row=images_of(encoded_again)),
+    Mutant("images_keep_their_bytes", "rows-shifted", "ham10000", read=shifted("images")),
+    Mutant("labels_are_the_makers", "images-renamed", "ham10000", read=shifted("record")),
+    Mutant("a_missing_file_is_counted_apart", "image-damaged", "ham10000", read=all_damaged),
     Mutant("questions_can_be_answered", "never-asked", base="ppi", card=card_with(asked_with={})),
     Mutant(
         "questions_can_be_answered",

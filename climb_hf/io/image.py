@@ -1,0 +1,148 @@
+"""Images as they were released: the bytes of a JPEG or PNG, and what its header says of it.
+
+Nothing is decoded, resized or encoded again.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from climb_hf.errors import CorruptFileError
+from climb_hf.io.files import refuse_pointer
+from climb_hf.schema import ImageFile
+
+# Kind, as Pillow calls it -> endings of the names that such a file may have.
+ENDINGS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
+_AGAIN = "Fetch the file again."
+_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that turn an image by a quarter
+# A marker with its segment: neither a stuffed zero nor a restart, which lie within a scan.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_END_OF_IMAGE = 0xD9
+# Pillow decodes a whole PNG to look for an orientation, so it looks only where one may be.
+_MAY_TURN = (b"eXIf", b"tiff:Orientation", b"Raw profile type")
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """One image. Sizes are those of the upright image, in px.
+
+    Attributes:
+        data: the file's bytes.
+        mode: of its pixels, as Pillow names it: `L`, `RGB`, `P`, `I;16`, ...
+        view: what it shows of a study, or None.
+    """
+
+    data: bytes
+    height: int
+    width: int
+    mode: str
+    view: str | None = None
+
+    def as_struct(self) -> dict[str, Any]:
+        """Returns the image as the struct that is stored."""
+        return {"bytes": self.data, "path": None}
+
+    def info(self) -> dict[str, Any]:
+        """Returns its entry of the column `image_info`."""
+        size = {"height": self.height, "width": self.width}
+        return {**size, "mode": self.mode, "view": self.view, "frame": None, "time_s": None}
+
+
+def load(file: ImageFile) -> RawImage:
+    """Takes the bytes of a JPEG or PNG and reads its header.
+
+    Raises:
+        CorruptFileError: if it is not there, empty, cut short, neither JPEG nor PNG, or not of the
+            kind that its name says.
+    """
+    name, data = file.key or file.path.name, _bytes_of(file)
+    if not data:
+        raise CorruptFileError(f"{name} is empty. {_AGAIN}")
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            kind = "JPEG" if header.format == "MPO" else str(header.format)
+            (width, height), mode = header.size, header.mode
+            turned = _orientation(header, data) in _ON_ITS_SIDE
+    except Image.DecompressionBombError as error:
+        raise CorruptFileError(f"{name} says that it is of an absurd size: {error}") from error
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
+        raise CorruptFileError(
+            f"{name} is no image, or nothing but the beginning of one: its {len(data)} bytes begin "
+            f"with {data[:8]!r}. {_AGAIN}"
+        ) from error
+    _check_kind(name, kind)
+    if not _IS_WHOLE[kind](data):
+        raise CorruptFileError(f"{name} is cut short: a {kind} has an end mark. {_AGAIN}")
+    height, width = (width, height) if turned else (height, width)
+    return RawImage(data, height, width, mode, file.view)
+
+
+def _bytes_of(file: ImageFile) -> bytes:
+    try:
+        if file.key is not None:
+            with zipfile.ZipFile(file.path) as archive:
+                return archive.read(file.key)
+        refuse_pointer(file.path)
+        return file.path.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(f"cannot read {file.path.name}: {error.strerror}.") from error
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError) as error:
+        raise CorruptFileError(
+            f"{file.key} cannot be read from {file.path.name}: {error}. Fetch the archive again."
+        ) from error
+
+
+def _check_kind(name: str, kind: str) -> None:
+    if kind not in ENDINGS:
+        raise CorruptFileError(
+            f"{name} is a {kind} file, and images are taken as JPEG or PNG. Convert it, or fetch "
+            "the release's own file."
+        )
+    ending = name[name.rfind(".") :].lower()
+    known = [one for endings in ENDINGS.values() for one in endings]
+    if ending not in ENDINGS[kind]:
+        named = "another kind" if ending in known else "no image"
+        raise CorruptFileError(
+            f"{name} is a {kind} file by its content and {named} by its name. Rename it to end in "
+            f"{ENDINGS[kind][0]}, or fetch the release's own file."
+        )
+
+
+def _orientation(header: Image.Image, data: bytes) -> int:
+    if header.format == "PNG" and not any(word in data for word in _MAY_TURN):
+        return 1
+    return header.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Whether the end mark comes after the scans; that of a thumbnail lies within a segment."""
+    at = 2
+    while found := _MARKER.search(data, at):
+        at = found.end()
+        if data[at - 1] == _END_OF_IMAGE:
+            return True
+        at += int.from_bytes(data[at : at + 2])
+    return False
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Whether its chunks lead to the last one, and that one is complete."""
+    at = 8
+    while at + 12 <= len(data):
+        kind = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4])
+        if kind == b"IEND":
+            return at <= len(data)
+    return False
+
+
+_IS_WHOLE: dict[str, Callable[[bytes], bool]] = {"JPEG": _jpeg_is_whole, "PNG": _png_is_whole}

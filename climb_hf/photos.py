@@ -1,0 +1,148 @@
+"""What readers of images share: facts of their cards, and tables joined to images by name."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from climb_hf.card import Modality, SplitRule, Vocabulary
+from climb_hf.errors import CorruptFileError
+from climb_hf.io.files import or_fault
+from climb_hf.io.tree import RawTree
+from climb_hf.schema import Example, Fault, ImageFile
+
+# What the cards of these sources state alike; `SourceCard(..., **DERMOSCOPY)`.
+_PHOTO: dict[str, Any] = {
+    "asked": "choice",
+    "split": SplitRule(fractions={"train": 0.8, "test": 0.2}),
+}
+DERMOSCOPY: dict[str, Any] = {"modality": Modality.DERMOSCOPY, **_PHOTO}
+FUNDUS: dict[str, Any] = {"modality": Modality.FUNDUS, **_PHOTO}
+# In the order behind CLIMB's integer labels.
+SKIN5 = Vocabulary(
+    "skin5",
+    ("MEL", "NV", "BCC", "AKIEC", "OTHER"),
+    ("Melanoma", "Nevus", "Basal Cell Carcinoma", "AKIEC", "Other"),
+)
+DR5 = Vocabulary(
+    "dr5",
+    ("No DR", "Mild DR", "Moderate DR", "Severe DR", "Proliferative DR"),
+    codes={"0": "No DR", "1": "Mild DR", "2": "Moderate DR", "3": "Severe DR"}
+    | {"4": "Proliferative DR"},
+)
+_Place = tuple[str, str | None]  # path in the tree, name within an archive
+
+
+def native_classes(identity: str, texts: Mapping[str, str]) -> Vocabulary:
+    """Returns the class list of a release's own codes: code -> what a question offers for it."""
+    codes = {code: code for code in texts}
+    return Vocabulary(identity, tuple(texts), tuple(texts.values()), codes)
+
+
+def kept(row: Mapping[str, str | None], columns: Iterable[str]) -> dict[str, str]:
+    """Returns the cells of a row that say something, under the release's own names."""
+    return {name: value for name in columns if (value := (row.get(name) or "").strip())}
+
+
+def records_of(
+    tables: Iterable[str], rows: Callable[[str], Iterator[Example]]
+) -> Iterator[Example | Fault]:
+    """Yields what tables list, but for records that an earlier table lists already.
+
+    Args:
+        tables: paths in a tree, the one to go by first.
+        rows: gives the records of one.
+    """
+    seen: set[str] = set()
+    for path in tables:
+        own = [*or_fault(rows(path), path, path)]
+        yield from (one for one in own if one.record not in seen)
+        seen |= {one.record for one in own}
+
+
+def with_images(
+    tree: RawTree, found: Iterable[Example | Fault], pattern: str, archives: str | None = None
+) -> Iterator[Example | Fault]:
+    """Yields records with the image that is called like them, and what does not fit together.
+
+    A record without its image is missing, or damaged where an archive that may hold it cannot be
+    opened; an image beside those of records that no record is called like is left out.
+
+    Args:
+        found: records of the tables, without images; faults are passed on.
+        pattern: regular expression of the names of images.
+        archives: of the names of zip archives that may hold images too.
+    """
+    lying, broken = _lying(tree, pattern, archives)
+    listed: set[str] = set()
+    folders: set[str] = set()
+    for example in found:
+        if isinstance(example, Fault):
+            yield example
+            continue
+        listed.add(example.record)
+        places = lying.get(example.record)
+        if places is None:
+            yield _without_image(example, broken)
+            continue
+        for path, _ in places[1:]:
+            yield Fault(example.record, "copy", "its image lies in a second place", path)
+        path, key = places[0]
+        folders.add(path.rpartition("/")[0])
+        # Archives are never compared byte by byte: that would read the whole of them.
+        size = None if key else f"{tree.size(path)} bytes"
+        image = ImageFile(tree.path(path), key=key)
+        yield replace(example, images=(image,), signature=size)
+    for record in sorted(lying.keys() - listed):
+        path, key = lying[record][0]
+        if path.rpartition("/")[0] in folders:
+            yield Fault(record, "left out", "an image that the table does not list", key or path)
+
+
+def _without_image(example: Example, broken: Mapping[str, str]) -> Fault:
+    if not broken:
+        return Fault(example.record, "missing", "listed, but its image is not there")
+    path, reason = next(iter(broken.items()))
+    words = f"its image is not there, and {path} cannot be opened: {reason}. Fetch that again."
+    return Fault(example.record, "damaged", words, path)
+
+
+def _lying(
+    tree: RawTree, pattern: str, archives: str | None
+) -> tuple[dict[str, list[_Place]], dict[str, str]]:
+    """Name without ending -> where such images lie, files first; archive -> why it is broken."""
+    found: dict[str, list[_Place]] = {}
+    broken: dict[str, str] = {}
+    fits = re.compile(pattern).fullmatch
+    for path in sorted(tree.find(pattern)):
+        found.setdefault(_stem(path), []).append((path, None))
+    for path in sorted(tree.find(archives)) if archives else ():
+        try:
+            inside = _members(tree, path)
+        except CorruptFileError as error:
+            broken[path] = str(error)
+            continue
+        for key in inside:
+            if fits(key.rpartition("/")[2]):
+                found.setdefault(_stem(key), []).append((path, key))
+    return found, broken
+
+
+def _members(tree: RawTree, path: str) -> list[str]:
+    """The names in a zip archive.
+
+    Raises:
+        CorruptFileError: if it is none, or cut short.
+    """
+    try:
+        with zipfile.ZipFile(tree.path(path)) as archive:
+            return sorted(archive.namelist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise CorruptFileError(str(error)) from error
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]
