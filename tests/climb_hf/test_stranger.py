@@ -143,7 +143,9 @@ def test_a_stranger_joins_its_modality(mitbih):
     assert "mitbih" in catalog.configs()["ecg"]
 
 
-@pytest.mark.parametrize("command", [["check"], ["preview", "--n", "1"], ["build", "--out", "prepared"]])
+@pytest.mark.parametrize(
+    "command", [["check"], ["preview", "--n", "1"], ["build", "--out", "prepared"]]
+)
 def test_the_commands_take_a_file(command, real_ecg, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status = cli.main([command[0], str(MITBIH), "--data-dir", str(real_ecg), *command[1:]])
