@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from climb_hf.card import Layout, Option, SourceCard, Vocabulary
+from climb_hf.card import Layout, Option, Proof, SourceCard, Vocabulary
 from climb_hf.eeg import FILTERS, OBEID_2016, SPLIT_CSV, TUH, with_electrodes
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
@@ -58,6 +58,7 @@ CARD = SourceCard(
         **FILTERS,
         "split_csv": SPLIT_CSV,
     },
+    proof=Proof.PEER_READER,
     quirks=(
         "a window has the label of its recording: most windows of an abnormal one look normal",
         "54 training subjects have recordings under both labels; they stay on one side here",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import Layout, SourceCard, Vocabulary
+from climb_hf.card import Layout, Proof, SourceCard, Vocabulary
 from climb_hf.eeg import FILTERS, OBEID_2016, SPLIT_CSV, TUH, with_electrodes
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.table import read_numbers
@@ -55,6 +55,7 @@ CARD = SourceCard(
     question="tuev",
     shown="This is a 5-second EEG in a 16-channel bipolar montage; its middle second is annotated.",
     options={**EVENT_OPTIONS, **FILTERS, "split_csv": SPLIT_CSV},
+    proof=Proof.PEER_READER,
     quirks=(
         "annotations are of single channels (meta.channels, numbers of the 22-channel TCP montage)",
         "one second may have several labels on several channels: meta.other_codes tells them",

@@ -25,6 +25,8 @@ def margin_s(rate_hz: float | None) -> float:
 
 def widened(source: SeriesFile, margin: float) -> SeriesFile:
     """Returns the part of a recording that a window is computed from: itself and a margin."""
+    if not source.start_s and source.stop_s is None:
+        return source
     stop_s = None if source.stop_s is None else source.stop_s + margin
     return replace(source, start_s=max(source.start_s - margin, 0.0), stop_s=stop_s)
 
@@ -34,6 +36,8 @@ def on_grid(series: RawSeries, source: SeriesFile, rate_hz: float) -> RawSeries:
 
     A window then gets the very samples that the resampled recording has there.
     """
+    if not series.start_s:
+        return series
     step = Fraction(rate_hz / series.rate_hz).limit_denominator(10_000).denominator
     margin = round((source.start_s - series.start_s) * series.rate_hz)
     skip = -round(series.start_s * series.rate_hz) % step
