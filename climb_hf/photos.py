@@ -47,6 +47,11 @@ def kept(row: Mapping[str, str | None], columns: Iterable[str]) -> dict[str, str
     return {name: value for name in columns if (value := (row.get(name) or "").strip())}
 
 
+def grade_of(code: str) -> tuple[tuple[str, float, str | None], ...]:
+    """Returns a grade of retinopathy as a target, so that its order is kept; none for a blank."""
+    return (("dr_grade", float(code), None),) if code in DR5.codes else ()
+
+
 def records_of(
     tables: Iterable[str], rows: Callable[[str], Iterator[Example]]
 ) -> Iterator[Example | Fault]:
