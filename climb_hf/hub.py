@@ -89,6 +89,11 @@ def takes_images(processor: Any) -> bool:
     return getattr(processor, "image_processor", None) is not None
 
 
+def takes_series(processor: Any) -> bool:
+    """Whether this is a processor that puts series into a chat."""
+    return hasattr(processor, "series_config")
+
+
 def base_of(folder: str | Path) -> str:
     """Returns the base model of an adapter: a folder that travels with it, else what it names.
 
@@ -172,6 +177,7 @@ def answer(
     prompt: str | Sequence[Mapping[str, Any]],
     images: Sequence[Any] = (),
     max_new_tokens: int = 256,
+    series: Sequence[Any] = (),
 ) -> str:
     """Returns the model's most likely answer, written out greedily.
 
@@ -179,8 +185,9 @@ def answer(
         prompt: a question, or a conversation of {role, content}.
         images: PIL images, shown before the first user text.
         max_new_tokens: where the answer is cut at the latest.
+        series: what the column `series` of a row may hold, shown before the images.
     """
-    return generate(model, processor, [prompt], [images], max_new_tokens)[0]
+    return generate(model, processor, [prompt], [images], max_new_tokens, [series])[0]
 
 
 def generate(
@@ -189,23 +196,28 @@ def generate(
     prompts: Sequence[str | Sequence[Mapping[str, Any]]],
     images: Sequence[Sequence[Any]],
     max_new_tokens: int = 256,
+    series: Sequence[Sequence[Any]] | None = None,
 ) -> list[str]:
-    """Answers a batch greedily; rows with no, one and several images may be mixed.
+    """Answers a batch greedily; rows with no, one and several images or series may be mixed.
 
-    Images are left out, without a word, where the processor is a tokenizer.
+    Images and series are left out, without a word, where the processor takes none.
 
     Args:
         prompts: a question or a conversation each.
         images: a list of PIL images each.
+        max_new_tokens: where an answer is cut at the latest.
+        series: a list of series each; None for none at all.
 
     Raises:
-        OptionError: if there are more or fewer image lists than prompts.
+        OptionError: if there are more or fewer lists of images or series than prompts.
     """
     import torch
 
     if len(prompts) != len(images):
         raise OptionError(f"{len(images)} lists of images were given for {len(prompts)} prompts")
-    inputs = _inputs(processor, prompts, images).to(model.device)
+    if series is not None and len(prompts) != len(series):
+        raise OptionError(f"{len(series)} lists of series were given for {len(prompts)} prompts")
+    inputs = _inputs(processor, prompts, images, series).to(model.device)
     was_training = model.training
     model.eval()
     with torch.inference_mode():
@@ -216,26 +228,28 @@ def generate(
 
 
 def with_placeholders(
-    prompt: str | Sequence[Mapping[str, Any]], n_images: int
+    prompt: str | Sequence[Mapping[str, Any]], n_images: int, n_series: int = 0
 ) -> list[dict[str, Any]]:
-    """Returns a conversation whose first user message opens with `n_images` image blocks."""
+    """Returns a conversation whose first user message opens with blocks of series, then images."""
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     made = []
-    waiting = n_images
+    waiting = [{"type": "time_series"}] * n_series + [{"type": "image"}] * n_images
     for message in messages:
         content = message["content"]
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         if message["role"] == "user" and waiting:
-            blocks = [{"type": "image"}] * waiting + list(blocks)
-            waiting = 0
+            blocks = [*waiting, *blocks]
+            waiting = []
         made.append({"role": message["role"], "content": list(blocks)})
     return made
 
 
-def rendered(processor: Any, prompt: Any, n_images: int) -> str:
+def rendered(processor: Any, prompt: Any, n_images: int, n_series: int = 0) -> str:
     """Returns the text that the model reads for a prompt, up to where its answer starts."""
-    messages = with_placeholders(prompt, n_images)
-    if not takes_images(processor):  # templates of text models want plain strings
+    messages = with_placeholders(prompt, n_images, n_series)
+    if not (
+        takes_images(processor) or takes_series(processor)
+    ):  # templates of text models want plain strings
         messages = [
             {**one, "content": "".join(part.get("text", "") for part in one["content"])}
             for one in messages
@@ -243,21 +257,32 @@ def rendered(processor: Any, prompt: Any, n_images: int) -> str:
     return processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
-def _inputs(processor: Any, prompts: Sequence[Any], images: Sequence[Sequence[Any]]) -> Any:
+def _inputs(
+    processor: Any,
+    prompts: Sequence[Any],
+    images: Sequence[Sequence[Any]],
+    series: Sequence[Sequence[Any]] | None,
+) -> Any:
     """The batch as tensors, padded on the left."""
     shown = [list(one) if takes_images(processor) else [] for one in images]
-    texts = [rendered(processor, p, len(one)) for p, one in zip(prompts, shown, strict=True)]
+    given = series if series is not None and takes_series(processor) else [()] * len(shown)
+    texts = [
+        rendered(processor, prompt, len(seen), len(own))
+        for prompt, seen, own in zip(prompts, shown, given, strict=True)
+    ]
     options = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
     options["add_special_tokens"] = False  # the chat template has written them
+    if any(given):
+        options["series"] = [list(own) for own in given]
     if any(shown):
         return processor(images=shown, text=texts, **options)
     return processor(text=texts, **options)
 
 
 def _greedy(processor: Any, max_new_tokens: int) -> dict[str, Any]:
-    """Options of greedy generation that never writes a placeholder of an image or a video."""
+    """Options of greedy generation that never writes a placeholder of an image or a series."""
     tokenizer = getattr(processor, "tokenizer", processor)
-    names = ("image_token_id", "video_token_id")
+    names = ("image_token_id", "video_token_id", "time_series_token_id")
     placeholders = [getattr(processor, name, None) for name in names]
     return {
         "max_new_tokens": max_new_tokens,

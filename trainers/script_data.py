@@ -22,19 +22,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SERIES_AS = ("signal", "picture", "both")
 _HASH_END = 2**64
 
 
 def load_questions(
-    args: ScriptArguments, split: str, *, max_samples: int | None = None, seed: int = 0
+    args: ScriptArguments,
+    split: str,
+    *,
+    max_samples: int | None = None,
+    seed: int = 0,
+    series_as: str = "picture",
 ) -> Dataset:
-    """Loads a split of the question view and draws its recordings as sheets.
+    """Loads a split of the question view; its recordings become sheets, or stay as they are.
 
     Args:
         args: of the script.
         split: name of the split.
         max_samples: most rows to keep.
         seed: of the draw.
+        series_as: `picture` draws the ECGs and drops the series, `signal` keeps the series as they
+            are stored, and `both` does both.
 
     Raises:
         OptionError: if there is no such split, no question in it, or `dataset_options` is no JSON.
@@ -57,7 +65,42 @@ def load_questions(
             "(--train_split, --eval_split) or split_rule (--dataset_options)."
         )
     dataset = draw_samples(dataset, max_samples, seed)
-    return with_images(dataset, width_px=args.image_width_px, num_proc=args.num_proc)
+    if check_option("series_as", series_as, SERIES_AS) == "signal":
+        return _with_decoded_images(dataset)
+    width_px, keep = args.image_width_px, series_as == "both"
+    return with_images(dataset, width_px=width_px, num_proc=args.num_proc, keep_series=keep)
+
+
+def series_as_of(args: ScriptArguments, processor: Any) -> str:
+    """Returns how a model meets the series of its rows: as `--series_as` says, else as it can.
+
+    Raises:
+        OptionError: if the model cannot take them so.
+    """
+    from climb_hf.hub import takes_images, takes_series
+
+    if args.series_as is None:
+        return "signal" if takes_series(processor) else "picture"
+    wanted = check_option("series_as", args.series_as, SERIES_AS)
+    if wanted != "picture" and not takes_series(processor):
+        raise OptionError(
+            f"series_as={wanted!r}: the model takes no series. Give it an encoder "
+            "(climb_hf.from_backbone), or leave --series_as out, and the recordings are drawn."
+        )
+    if wanted == "both" and not takes_images(processor):
+        raise OptionError(
+            "series_as='both': the model takes no images. Take --series_as signal, or a model made "
+            "from Qwen2.5-VL or Qwen3-VL."
+        )
+    return wanted
+
+
+def _with_decoded_images(dataset: Dataset) -> Dataset:
+    from datasets import Image, List
+
+    if "images" not in dataset.column_names:
+        return dataset
+    return dataset.cast_column("images", List(Image()))
 
 
 def _more_options(args: ScriptArguments) -> dict[str, Any]:
@@ -103,13 +146,20 @@ def _hash(text: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{text}".encode()).digest()[:8])
 
 
-def with_images(dataset: Dataset, *, width_px: int = 1000, num_proc: int | None = None) -> Dataset:
+def with_images(
+    dataset: Dataset,
+    *,
+    width_px: int = 1000,
+    num_proc: int | None = None,
+    keep_series: bool = False,
+) -> Dataset:
     """Draws the ECG of each row that has no image yet, and drops the recordings.
 
     Args:
         dataset: rows with `images`, `series` or both.
         width_px: of the sheets.
         num_proc: processes that draw.
+        keep_series: whether the recordings stay beside the sheets.
 
     Returns:
         The rows with `images`, a list of images each, empty where there is nothing to draw.
@@ -120,12 +170,13 @@ def with_images(dataset: Dataset, *, width_px: int = 1000, num_proc: int | None 
         return dataset
     from climb_hf import render
 
-    features = {name: kind for name, kind in dataset.features.items() if name != "series"}
+    dropped = [] if keep_series else ["series"]
+    features = {name: kind for name, kind in dataset.features.items() if name not in dropped}
     return dataset.map(
         _draw,
         # The code of the renderer is part of the cache key, so that an old sheet is never served.
         fn_kwargs={"width_px": width_px, "code": _digest(Path(render.__file__))},
-        remove_columns=["series"],
+        remove_columns=dropped,
         features=Features({**features, "images": List(Image())}),
         num_proc=num_proc,
         desc="Drawing ECG sheets",
@@ -148,7 +199,7 @@ def _digest(path: Path) -> str:
 
 
 def with_completions(dataset: Dataset, *, boxed_share: float = 1.0, seed: int = 0) -> Dataset:
-    r"""Returns what TRL's supervised trainer takes: `prompt`, `completion` and `images`.
+    r"""Returns what a supervised trainer takes: `prompt`, `completion`, `images` and `series`.
 
     The completion is the assistant's message `\boxed{<answer>}`. Rows without an answer are left
     out, and said so.
@@ -171,7 +222,9 @@ def with_completions(dataset: Dataset, *, boxed_share: float = 1.0, seed: int = 
     if len(answered) < len(dataset):
         logger.warning("%d rows have no answer and are left out", len(dataset) - len(answered))
         dataset = dataset.select(answered)
-    kept = [name for name in ("prompt", "images") if name in dataset.column_names]
+    kept = ["prompt", *(name for name in ("images", "series") if name in dataset.column_names)]
+    if "series" in kept:
+        kept.append("id")  # a series that cannot be used is named with its row
     in_box = [_hash(one, seed) < boxed_share * _HASH_END for one in dataset["id"]]
     texts = [
         "\\boxed{" + answers[index] + "}" if box else answers[index]
@@ -206,7 +259,7 @@ def fit_to(processor: Any, dataset: Dataset) -> Dataset:
 def filter_long(dataset: Dataset, processor: Any, max_tokens: int | None) -> Dataset:
     """Leaves out the rows with more than `max_tokens` tokens, and says how many.
 
-    Tokens of images and of a `completion`, where there is one, count too.
+    Tokens of images, of series and of a `completion`, where there is one, count too.
 
     Raises:
         OptionError: if no row is left.
@@ -240,15 +293,21 @@ class _Lengths:
     """Counts the tokens of rows; what an image costs is measured once for each size."""
 
     def __init__(self, processor: Any) -> None:
+        from climb_hf.hub import takes_series
+
         self._processor = processor
+        self._hears = takes_series(processor)
         self._of_size: dict[tuple[int, int], int] = {}
 
     def of(self, row: dict[str, Any]) -> int:
         from climb_hf.hub import rendered
 
         said = "".join(message["content"] for message in row.get("completion") or ())
-        text = rendered(self._processor, row["prompt"], 0) + said
-        return self._count(text) + sum(self._image(one.size) for one in row.get("images") or ())
+        series = [list(row["series"])] if self._hears and row.get("series") else None
+        n_series = len(series[0]) if series else 0
+        text = rendered(self._processor, row["prompt"], 0, n_series) + said
+        counted = self._count(text, series=series) if series else self._count(text)
+        return counted + sum(self._image(one.size) for one in row.get("images") or ())
 
     def _image(self, size: tuple[int, int]) -> int:
         from PIL import Image
@@ -275,8 +334,8 @@ def generate_answers(
     """Lets a model answer each row greedily, with a progress bar.
 
     Args:
-        dataset: rows with `prompt` and, where the model takes images, `images`; rows with and
-            without images may be mixed.
+        dataset: rows with `prompt` and, where the model takes them, `images` and `series`; rows
+            with and without may be mixed.
         batch_size: questions answered at once.
         max_new_tokens: where an answer is cut at the latest.
 
@@ -292,5 +351,6 @@ def generate_answers(
         rows = dataset[start : start + batch_size]
         images = rows.get("images") or [[]] * len(rows["prompt"])
         shown = [one or [] for one in images]
-        texts += generate(model, processor, rows["prompt"], shown, max_new_tokens)
+        series = [one or [] for one in rows.get("series") or [[]] * len(shown)]
+        texts += generate(model, processor, rows["prompt"], shown, max_new_tokens, series=series)
     return texts

@@ -147,7 +147,7 @@ def _card_facts(
     return {
         "name": trainer.hub_model_id or Path(trainer.args.output_dir).resolve().name,
         "base_model": model_args.model_name_or_path,
-        "trainer": type(trainer).__name__,
+        "trainer": type(trainer).__name__.removeprefix("Series"),
         "data": [
             {"name": card.title, "licence": card.licence.name, "url": card.homepage}
             for card in (catalog.get(name).card for name in sources)

@@ -20,6 +20,7 @@ from climb_hf.trainers.script_data import (
     fit_to,
     generate_answers,
     load_questions,
+    series_as_of,
     with_completions,
     with_images,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "resume_from",
     "reward_functions",
     "run",
+    "series_as_of",
     "with_completions",
     "with_images",
 ]
@@ -50,6 +52,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 TINY = "tiny"
+TINY_SERIES = "tiny_series"
 DEFAULT_REWARDS = ("answer_f1", "answer_format")
 # Parts of a model that see or hear; LoRA goes to the language model unless it is told otherwise.
 _SENSES = ("visual", "vision", "audio", "image", "time_series", "projector", "lm_head")
@@ -98,6 +101,13 @@ class ScriptArguments:
         metadata={
             "help": "Questions with more tokens, image tokens included, are left out and counted. "
             "Nothing is ever cut, as that would part an image from its tokens."
+        },
+    )
+    series_as: str | None = field(
+        default=None,
+        metadata={
+            "help": "How the model meets recordings: signal, picture (a sheet) or both. Without it "
+            "a signal where the model takes series, else a picture."
         },
     )
     image_width_px: int = field(
@@ -173,16 +183,18 @@ def _split_config(argument: str) -> list[str]:
     return argument.split("=", 1) if argument.startswith("--config=") else [argument]
 
 
-def load_splits(args: ScriptArguments, training_args: Any) -> tuple[Any, Any]:
-    """Returns the training rows, and the evaluation rows where the run uses them, else None."""
+def load_splits(args: ScriptArguments, training_args: Any, processor: Any) -> tuple[Any, Any]:
+    """Returns the training rows, and the evaluation rows where the run uses them, else None.
+
+    Their recordings are what the processor takes: signals, pictures or both.
+    """
+    shared = {"seed": training_args.seed, "series_as": series_as_of(args, processor)}
     with training_args.main_process_first(desc="loading questions"):  # the others read its cache
-        train = load_questions(
-            args, args.train_split, max_samples=args.max_train_samples, seed=training_args.seed
-        )
+        train = load_questions(args, args.train_split, max_samples=args.max_train_samples, **shared)
         if not (training_args.do_eval or args.score_answers):
             return train, None
         held_out = load_questions(
-            args, args.eval_split, max_samples=args.max_eval_samples, seed=training_args.seed
+            args, args.eval_split, max_samples=args.max_eval_samples, **shared
         )
     return train, held_out
 
@@ -234,7 +246,8 @@ def load_model_and_processor(
     """Loads the model to train: image-text-to-text where it takes images, else a causal one.
 
     An adapter's folder is loaded with its base and merged, so that a new LoRA can be trained on
-    top of it. The name `tiny` builds climb-hf's own tiny model with random weights.
+    top of it. The names `tiny` and `tiny_series` build climb-hf's own tiny models with random
+    weights; the second takes series too.
 
     Args:
         model_args: `trl.ModelConfig`.
@@ -249,12 +262,16 @@ def load_model_and_processor(
     if not name:
         raise OptionError(
             "model_name_or_path is not given. Name a folder, a Hub model such as "
-            f"Qwen/Qwen2.5-VL-7B-Instruct, or {TINY!r} for a dry run."
+            f"Qwen/Qwen2.5-VL-7B-Instruct, or {TINY!r} or {TINY_SERIES!r} for a dry run."
         )
     if name == TINY and not Path(name).exists():
         from climb_hf.models.tiny import tiny_vlm
 
         return tiny_vlm(image_size=224)
+    if name == TINY_SERIES and not Path(name).exists():
+        from climb_hf.models.tiny_series import tiny_series_vlm
+
+        return tiny_series_vlm(image_size=224)
     options = _model_options(model_args, trust_remote_code)
     if hub.is_adapter(name):
         model = hub.load_merged(name, **options)

@@ -39,7 +39,7 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
     model, processor = scripting.load_model_and_processor(
         model_args, trust_remote_code=training_args.trust_remote_code
     )
-    train, held_out = scripting.load_splits(script_args, training_args)
+    train, held_out = scripting.load_splits(script_args, training_args, processor)
 
     def prepared(rows: Any) -> Any:
         rows = scripting.fit_to(processor, rows)

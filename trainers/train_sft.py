@@ -28,15 +28,14 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
         training_args: `trl.SFTConfig`; the loss is on the answers only.
         model_args: `trl.ModelConfig`.
     """
-    from trl import SFTTrainer
-
     from climb_hf.trainers import scripting
+    from climb_hf.trainers.sft_series import SeriesSFTTrainer
 
     scripting.check_push(script_args, training_args)
     model, processor = scripting.load_model_and_processor(
         model_args, trust_remote_code=training_args.trust_remote_code
     )
-    train, held_out = scripting.load_splits(script_args, training_args)
+    train, held_out = scripting.load_splits(script_args, training_args, processor)
     training_args.completion_only_loss = True
     # What is too long is left out beforehand: TRL cuts at max_length, through images if need be.
     limit = training_args.max_length
@@ -52,7 +51,7 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
 
     if model_args.use_peft:
         scripting.keep_base(model, processor, script_args, training_args)
-    trainer = SFTTrainer(
+    trainer = SeriesSFTTrainer(
         model=model,
         args=training_args,
         train_dataset=prepared(train),

@@ -13,6 +13,7 @@ from trl import ModelConfig
 from climb_hf.errors import ClimbError, DataNotFoundError, OptionError
 from climb_hf.hub import load_model, load_processor, rendered
 from climb_hf.models.tiny import save_tiny, tiny_vlm
+from climb_hf.models.tiny_series import tiny_series_lm, tiny_series_vlm
 from climb_hf.trainers import scripting
 from climb_hf.trainers.scripting import ScriptArguments
 from climb_hf.views import Signal, encode
@@ -341,6 +342,53 @@ def test_weights_of_closed_sources_are_not_published(monkeypatch):
         scripting.check_push(args, public)
     scripting.check_push(args, SimpleNamespace(push_to_hub=True, hub_private_repo=True))
     scripting.check_push(args, SimpleNamespace(push_to_hub=False))
+
+
+# ---- series ----------------------------------------------------------------------------------
+
+
+def test_a_model_meets_series_as_it_can_unless_told(pair):
+    hearing = tiny_series_vlm()[1]
+    assert scripting.series_as_of(ScriptArguments(), pair[1]) == "picture"
+    assert scripting.series_as_of(ScriptArguments(), hearing) == "signal"
+    assert scripting.series_as_of(ScriptArguments(series_as="picture"), hearing) == "picture"
+    with pytest.raises(OptionError, match="takes no series"):
+        scripting.series_as_of(ScriptArguments(series_as="signal"), pair[1])
+    with pytest.raises(OptionError, match="takes no images"):
+        scripting.series_as_of(ScriptArguments(series_as="both"), tiny_series_lm()[1])
+
+
+def series_rows(seconds):
+    """Question rows, the i-th with a series of seconds[i] at 100 Hz, or none for 0."""
+    from climb_hf.schema import disk_features
+
+    rng = np.random.default_rng(0)
+
+    def one(length):
+        values = rng.normal(0, 1, (2, 100 * length)).astype("float32")
+        return [encode(Signal(values, 100.0, ("V1", "V5"), ("mV",) * 2))] if length else []
+
+    rows = qa_rows([0] * len(seconds)).add_column("series", [one(length) for length in seconds])
+    return rows.cast_column("series", disk_features()["series"])
+
+
+def test_the_tokens_of_series_count_towards_the_length_of_a_question():
+    processor = tiny_series_lm()[1]
+    # One token a second at the tiny encoder's settings.
+    bare = len(processor(text=[rendered(processor, qa_rows([0])[0]["prompt"], 0)])["input_ids"][0])
+    rows = series_rows([0, 2, 9])
+    assert scripting.filter_long(rows, processor, bare + 2)["id"] == ["made/0", "made/1"]
+    assert len(scripting.filter_long(rows, processor, bare + 9)) == 3
+
+
+def test_answers_depend_on_the_series_and_not_on_the_batch():
+    pair = tiny_series_vlm()
+    rows = series_rows([2, 0, 3, 2])
+    one_by_one = scripting.generate_answers(*pair, rows, batch_size=1, max_new_tokens=6)
+    assert scripting.generate_answers(*pair, rows, batch_size=4, max_new_tokens=6) == one_by_one
+    without = scripting.generate_answers(*pair, rows.remove_columns("series"), max_new_tokens=6)
+    assert without[1] == one_by_one[1]
+    assert without != one_by_one
 
 
 # ---- answers ------------------------------------------------------------------------------------

@@ -153,6 +153,29 @@ def test_whole_model_without_lora(base, flags, tmp_path):
     assert "a model with all its weights" in (tmp_path / "all" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("series_as", ["signal", "both"])
+def test_a_model_that_takes_series_trains_on_signals(series_as, flags, tmp_path, monkeypatch):
+    load, met = script_data.load_questions, []
+
+    def noted(*args, **kwargs):
+        rows = load(*args, **kwargs)
+        met.extend((len(row["series"]), len(row["images"])) for row in rows)
+        return rows
+
+    monkeypatch.setattr("climb_hf.trainers.scripting.load_questions", noted)
+    told = [*flags, "--max_train_samples", "6", "--series_as", series_as]
+    sft, drpo = tmp_path / "sft", tmp_path / "drpo"
+    ran_sft([*told, "--model_name_or_path", "tiny_series", "--output_dir", str(sft)])
+    ran_drpo([*told, "--model_name_or_path", str(sft), "--output_dir", str(drpo)])
+    assert set(met) == {(1, int(series_as == "both"))}
+    for before, after in ((sft / "base", sft), (drpo / "base", drpo)):
+        old, new = weights(before), weights(after)
+        moved = {name for name in old if not torch.equal(old[name], new[name])}
+        assert any("time_series_encoder" in name for name in moved)
+        assert not any("visual" in name for name in moved)
+    assert "supervised fine-tuning" in (sft / "README.md").read_text()
+
+
 @pytest.mark.parametrize("launched", ["file", "file in its folder", "module"])
 def test_every_way_to_launch_reaches_the_script(launched, tmp_path):
     ways = {
