@@ -51,7 +51,9 @@ def _repeated(subject: Subject, paths: set[str]) -> set[str]:
 @check
 def ids_are_free_of_paths(subject: Subject) -> None:
     """An id is made of names in the release: no path of a user's disk, no odd character."""
-    folders = [part for part in subject.root.parts if len(part) > 3]
+    released = {part for path, _, _ in subject.tree.files for part in path.split("/")}
+    own = [part for part in subject.root.parts if len(part) > 3]
+    folders = [part for part in own if not any(part in name for name in released)]
     for placed in subject.placed:
         require(
             _ID.fullmatch(placed.id) is not None
@@ -106,7 +108,7 @@ def counts_are_the_makers(subject: Subject) -> None:
     wanted = set(subject.truth("records"))
     require(not wanted - found, f"records that are lost: {some(wanted - found)}.")
     require(not found - wanted, f"records that nobody made: {some(found - wanted)}.")
-    for kind in ("damaged", "missing", "copy"):
+    for kind in ("damaged", "missing", "copy", "left out"):
         reported = {fault.record for fault in faults if fault.kind == kind}
         silent = _true_faults(subject, kind) - reported
         require(not silent, f"{kind}, but not reported so: {some(silent)}.")

@@ -50,8 +50,9 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
         files = [f"{name}.png" for name in names[1:]]
         truth["faults"] = write_faults(root / "train_images", files, data, "PNG")
         truth["faults"][names[0]] = {"kind": "missing"}
-        orphan = f"{_code(seed, 999)}.png"
-        write(root / "train_images" / orphan, encoded(picture([seed, 999]), "PNG"))
+        orphan = _code(seed, 999)
+        truth["faults"][orphan] = {"kind": "left out"}
+        write(root / "train_images" / f"{orphan}.png", encoded(picture([seed, 999]), "PNG"))
     write_table(root / "train.csv", ("id_code", "diagnosis"), rows)
     write_table(root / "test.csv", ("id_code",), [[name] for name in tests])
     write_table(

@@ -62,6 +62,7 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
         files = [f"{name}.jpg" for name in names[1:]]
         truth["faults"] = write_faults(_folder(root, 0), files, good, "JPEG")
         truth["faults"][names[0]] = {"kind": "missing"}
+        truth["faults"]["ISIC_0099999"] = {"kind": "left out"}
         write(_folder(root, 0) / "ISIC_0099999.jpg", encoded(picture([seed, 999]), "JPEG"))
         copied = f"ISIC_{FIRST + 6:07d}"
         first = (_folder(root, 6) / f"{copied}.jpg").read_bytes()

@@ -53,12 +53,14 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
     rows.append(_row(1400, twin, False, "female", 60.0, "torso"))
     pairs = [[copied, twin]]
     write_table(root / "ISIC_2020_Training_Duplicates.csv", ("image_name_1", "image_name_2"), pairs)
+    truth["faults"] = {twin: {"kind": "left out"}}
     if with_faults:
         names = [f"ISIC_900000{i}" for i in range(5)]
         rows += [_row(1800 + i, name, False, "male", 50, "torso") for i, name in enumerate(names)]
         files = [f"{name}.jpg" for name in names[1:]]
-        truth["faults"] = write_faults(root / "train", files, data, "JPEG")
+        truth["faults"] |= write_faults(root / "train", files, data, "JPEG")
         truth["faults"][names[0]] = {"kind": "missing"}
+        truth["faults"]["ISIC_0099999"] = {"kind": "left out"}
         write(root / "train" / "ISIC_0099999.jpg", encoded(picture([seed, 999]), "JPEG"))
     write_table(root / "ISIC_2020_Training_GroundTruth_v2.csv", V2, rows)
     old = [[*row[:2], *row[3:]] for row in rows]

@@ -67,6 +67,7 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
         files = [f"{name}.png" for name in names[1:]]
         truth["faults"] = write_faults(root / "images", files, data, "PNG")
         truth["faults"][names[0]] = {"kind": "missing"}
+        truth["faults"]["PAT_999_1_1"] = {"kind": "left out"}
         write(root / "images" / "PAT_999_1_1.png", encoded(picture([seed, 999]), "PNG"))
     with zipfile.ZipFile(root / "imgs_part_1.zip", "w") as archive:
         for name, data in packed.items():
