@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from climb_hf.card import Access, Layout, Licence, Remote, SourceCard
-from climb_hf.io.table import read_csv
+from climb_hf.io.table import whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.photos import DR5, FUNDUS, grade_of, records_of, with_images
@@ -50,12 +50,12 @@ CARD = SourceCard(
 
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields a record an image of the training table."""
-    found = records_of(tree.named("train.csv"), partial(_rows, tree))
+    found = records_of(tree.named("train.csv"), partial(_rows, tree), "train.csv")
     yield from with_images(tree, found, IMAGE)
 
 
 def _rows(tree: RawTree, path: str) -> Iterator[Example]:
-    for row in read_csv(tree.path(path), ("id_code", "diagnosis")):
+    for row in whole_lines(tree.path(path), ("id_code", "diagnosis")):
         yield Example(
             record=row["id_code"],
             native=(row["diagnosis"],),

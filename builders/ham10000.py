@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from climb_hf.card import Access, Layout, Licence, Remote, SourceCard
-from climb_hf.io.table import read_csv
+from climb_hf.io.table import whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import sex_of, years_of
@@ -82,14 +82,16 @@ KEPT = ("lesion_id", "dx_type", "localization", "dataset")
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields a record an image that a table lists; the Dataverse's table goes before."""
     tables = [*tree.find(METADATA), *tree.find(ONE_HOT)]
-    yield from with_images(tree, records_of(tables, partial(_rows, tree)), IMAGE)
+    yield from with_images(
+        tree, records_of(tables, partial(_rows, tree), "HAM10000_metadata"), IMAGE
+    )
 
 
 def _rows(tree: RawTree, path: str) -> Iterator[Example]:
     if path.endswith("GroundTruth.csv"):
         yield from _challenge(tree, path)
         return
-    for row in read_csv(tree.path(path), ("image_id", "lesion_id", "dx"), ",\t"):
+    for row in whole_lines(tree.path(path), ("image_id", "lesion_id", "dx"), ",\t"):
         yield Example(
             record=row["image_id"],
             native=(row["dx"],),
@@ -105,9 +107,9 @@ def _challenge(tree: RawTree, path: str) -> Iterator[Example]:
     lesions = {
         row["image"]: row
         for name in tree.named(GROUPINGS)
-        for row in read_csv(tree.path(name), ("image", "lesion_id"))
+        for row in whole_lines(tree.path(name), ("image", "lesion_id"))
     }
-    for row in read_csv(tree.path(path), ("image", *CODES)):
+    for row in whole_lines(tree.path(path), ("image", *CODES)):
         lesion = lesions.get(row["image"], {})
         yield Example(
             record=row["image"],

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from climb_hf.card import Access, Layout, Licence, Option, Remote, SourceCard, Vocabulary
-from climb_hf.io.table import read_csv
+from climb_hf.io.table import whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import sex_of, years_of
@@ -78,7 +78,7 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
     groups = join_groups((name, f"{a} {b}") for a, b in pairs for name in (a, b))
     dropped = {second: first for first, second in pairs} if options["drop_duplicates"] else {}
     tables = sorted(tree.find(TABLE), key=lambda path: ("_v2" not in path, path))
-    found = records_of(tables, lambda path: _rows(tree, path, groups))
+    found = records_of(tables, lambda path: _rows(tree, path, groups), "GroundTruth")
     for one in with_images(tree, found, IMAGE):
         first = dropped.get(one.record)
         if first and isinstance(one, Example):
@@ -89,12 +89,12 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
 
 def _duplicates(tree: RawTree) -> list[tuple[str, str]]:
     columns = ("image_name_1", "image_name_2")
-    rows = (row for path in tree.named(DUPLICATES) for row in read_csv(tree.path(path), columns))
+    rows = (row for path in tree.named(DUPLICATES) for row in whole_lines(tree.path(path), columns))
     return [(row["image_name_1"], row["image_name_2"]) for row in rows]
 
 
 def _rows(tree: RawTree, path: str, groups: Mapping[str, str]) -> Iterator[Example]:
-    for row in read_csv(tree.path(path), COLUMNS):
+    for row in whole_lines(tree.path(path), COLUMNS):
         patient = row["patient_id"] or None
         yield Example(
             record=row["image_name"],

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from climb_hf.card import CC_BY_4_0, Access, Layout, Remote, SourceCard
-from climb_hf.io.table import read_csv
+from climb_hf.io.table import whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import sex_of, years_of
@@ -77,12 +77,12 @@ ANSWERS = (
 
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields a record a line of the metadata."""
-    found = records_of(tree.named("metadata.csv"), partial(_rows, tree))
+    found = records_of(tree.named("metadata.csv"), partial(_rows, tree), "metadata.csv")
     yield from with_images(tree, found, IMAGE, ARCHIVE)
 
 
 def _rows(tree: RawTree, path: str) -> Iterator[Example]:
-    for row in read_csv(tree.path(path), COLUMNS):
+    for row in whole_lines(tree.path(path), COLUMNS):
         patient = row["patient_id"] or None
         yield Example(
             record=row["img_id"].removesuffix(".png"),

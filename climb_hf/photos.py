@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,14 +53,17 @@ def grade_of(code: str) -> tuple[tuple[str, float, str | None], ...]:
 
 
 def records_of(
-    tables: Iterable[str], rows: Callable[[str], Iterator[Example]]
+    tables: Sequence[str], rows: Callable[[str], Iterator[Example]], name: str
 ) -> Iterator[Example | Fault]:
     """Yields what tables list, but for records that an earlier table lists already.
 
     Args:
         tables: paths in a tree, the one to go by first.
         rows: gives the records of one.
+        name: of the table; it is a fault where none is there.
     """
+    if not tables:
+        yield Fault(name, "damaged", "it is not there, and images without it have no labels", name)
     seen: set[str] = set()
     for path in tables:
         own = [*or_fault(rows(path), path, path)]

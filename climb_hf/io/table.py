@@ -42,6 +42,23 @@ def read_csv(path: Path, columns: Sequence[str], separators: str = ",") -> Itera
         raise CorruptFileError(f"{path.name} cannot be read as CSV: {error}") from error
 
 
+def whole_lines(
+    path: Path, columns: Sequence[str], separators: str = ","
+) -> Iterator[dict[str, str]]:
+    """Yields what `read_csv` does, for readers that take no line without one of `columns`.
+
+    Raises:
+        CorruptFileError: as `read_csv`, and at the first line that ends before one of them.
+    """
+    for number, row in enumerate(read_csv(path, columns, separators), start=1):
+        if any(row[name] is None for name in columns):
+            raise CorruptFileError(
+                f"{path.name} is cut short: row {number} has fewer cells than the header. Fetch "
+                "the file again."
+            )
+        yield row
+
+
 @dataclass(frozen=True)
 class NumberTable:
     """A table that holds nothing but numbers below its first lines.

@@ -9,6 +9,7 @@ from datasets import Image, List
 from PIL import Image as Pillow
 
 from climb_hf import catalog, cli
+from climb_hf.errors import TooManyBadRecordsError
 from climb_hf.loading import load_dataset
 from climb_hf.testing import Subject, run_check
 
@@ -124,6 +125,39 @@ def test_grades_are_numbers_too(tree_of):
     for _, row in rows_of(root, "aptos2019").values():
         (target,) = row["targets"]
         assert target == {"name": "dr_grade", "value": float(row["label"]), "unit": None}
+
+
+def test_images_without_their_table_are_refused_by_its_name(tree_of):
+    root, _ = tree_of("pad_ufes_20", n=4)
+    (root / "pad_ufes_20" / "metadata.csv").unlink()
+    with pytest.raises(TooManyBadRecordsError, match=r"metadata\.csv: it is not there"):
+        load_dataset("climb", "pad_ufes_20", data_dir=str(root))
+
+
+def test_a_table_cut_short_keeps_the_lines_before(tree_of):
+    root, _ = tree_of("ham10000", n=8)
+    table = root / "ham10000" / "HAM10000_metadata.tab"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:7], lines[7][:20]]))
+    subject = Subject(catalog.get("ham10000"), root)
+    placed, report = subject.index()
+    subject.close()
+    assert len(placed) == 6
+    assert [fault.reason for fault in report.faults if fault.kind == "damaged"] == [
+        "HAM10000_metadata.tab is cut short: row 7 has fewer cells than the header. Fetch the "
+        "file again."
+    ]
+
+
+def test_a_line_given_twice_is_a_copy(tree_of):
+    root, truth = tree_of("aptos2019", n=8)
+    table = root / "aptos2019" / "train.csv"
+    table.write_text(table.read_text() + table.read_text().splitlines()[3] + "\n")
+    subject = Subject(catalog.get("aptos2019"), root)
+    placed, report = subject.index()
+    subject.close()
+    assert len(placed) == len(truth["records"])
+    assert report.count("copy") == 1
 
 
 def test_the_skin_sources_are_one_config(skin):
