@@ -22,6 +22,13 @@ from typing import Any
 from climb_hf.answers import boxed, parse, set_f1, split_gold
 from climb_hf.check import check_option
 from climb_hf.errors import OptionError, RewardError
+from climb_hf.trainers.drpo_reward_parts import (
+    box_iou_best,
+    box_iou_mean,
+    calibrated_confidence,
+    completion_text,
+    length_cap,
+)
 
 Reward = Callable[..., Any]
 
@@ -31,19 +38,6 @@ _BOX_OPENS = re.compile(r"\\boxed\s*\{")
 
 
 # ---- reward functions ---------------------------------------------------------------------------
-
-
-def completion_text(completion: str | Sequence[dict[str, Any]]) -> str:
-    """Returns what the model wrote, from a string or from the messages of a completion.
-
-    Of several messages (a model with tools) it is the last; of content in parts, the text parts.
-    """
-    if isinstance(completion, str):
-        return completion
-    content = completion[-1].get("content") if completion else None
-    if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content)
-    return content or ""
 
 
 def answer_f1(
@@ -105,7 +99,19 @@ def _format_score(text: str, options: Sequence[str]) -> float:
     return 0.5 if options and not parse(visible, options).picks else 1.0
 
 
-REWARDS: dict[str, Reward] = {"answer_f1": answer_f1, "answer_format": answer_format}
+REWARDS: dict[str, Reward] = {
+    "answer_f1": answer_f1,
+    "answer_format": answer_format,
+    "box_iou_best": box_iou_best,
+    "box_iou_mean": box_iou_mean,
+    "calibrated_confidence": calibrated_confidence,
+    "length_cap": length_cap,
+}
+# Weights as published; format and length are ours: the released length reward pays for padding.
+PRESETS: dict[str, dict[str, float]] = {
+    "paper": {"answer_f1": 0.6, "box_iou_best": 0.2, "answer_format": 0.2},
+    "released": {"answer_f1": 0.5, "box_iou_mean": 0.3, "answer_format": 0.1, "length_cap": 0.1},
+}
 DEFAULT_WEIGHTS = {"answer_f1": 0.8, "answer_format": 0.2}
 
 

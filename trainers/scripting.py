@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from climb_hf.check import nearest
+from climb_hf.check import check_option, nearest
 from climb_hf.errors import ClimbError, DataNotFoundError, OptionError
 from climb_hf.trainers.script_data import (
     draw_samples,
@@ -126,6 +126,10 @@ class ScriptArguments:
     reward_funcs: list[str] = field(
         default_factory=lambda: list(DEFAULT_REWARDS),
         metadata={"help": "DRPO: rewards of climb_hf by name, or package.module.function."},
+    )
+    reward_preset: str | None = field(
+        default=None,
+        metadata={"help": "DRPO: rewards and weights of `paper` or `released`; sets both."},
     )
     score_answers: bool = field(
         default=False,
@@ -350,8 +354,11 @@ def _is_linear(part: Any) -> bool:
 
 def reward_functions(args: ScriptArguments, training_args: Any) -> list[Callable[..., Any]]:
     """Returns the rewards by name; where no weights are given, known rewards get climb-hf's."""
-    from climb_hf.trainers.drpo_rewards import DEFAULT_WEIGHTS, reward_by_name
+    from climb_hf.trainers.drpo_rewards import DEFAULT_WEIGHTS, PRESETS, reward_by_name
 
+    if args.reward_preset is not None:
+        preset = PRESETS[check_option("reward_preset", args.reward_preset, tuple(PRESETS))]
+        args.reward_funcs, training_args.reward_weights = list(preset), list(preset.values())
     functions = [reward_by_name(name) for name in args.reward_funcs]
     if training_args.reward_weights is None and set(args.reward_funcs) <= set(DEFAULT_WEIGHTS):
         training_args.reward_weights = [DEFAULT_WEIGHTS[name] for name in args.reward_funcs]

@@ -12,6 +12,7 @@ import pytest
 from climb_hf.errors import OptionError, RewardError
 from climb_hf.trainers import answer_f1, answer_format, check_reward, reward_by_name
 from climb_hf.trainers.drpo_rewards import DEFAULT_WEIGHTS, REWARDS, guard_reward, reward_bounds
+from climb_hf.trainers.scripting import DEFAULT_REWARDS
 
 OPTIONS = ["normal", "infarction", "block"]
 
@@ -86,7 +87,7 @@ def test_answer_format_needs_no_options_column():
 def test_rewards_by_name():
     assert reward_by_name("answer_f1") is answer_f1
     assert reward_by_name("climb_hf.trainers.drpo_rewards.answer_format") is answer_format
-    assert set(DEFAULT_WEIGHTS) == set(REWARDS)
+    assert set(DEFAULT_WEIGHTS) == set(DEFAULT_REWARDS) <= set(REWARDS)
     assert sum(DEFAULT_WEIGHTS.values()) == pytest.approx(1.0)
 
 

@@ -1,0 +1,104 @@
+"""Rewards of boxes, length and confidence, and what all registered rewards must hold."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from climb_hf.errors import OptionError
+from climb_hf.trainers.drpo_advantages import unit_rewards
+from climb_hf.trainers.drpo_rewards import PRESETS, REWARDS, guard_reward
+from climb_hf.trainers.scripting import ScriptArguments, reward_functions
+
+GOLD = [{"image": 0, "label": "mass", "reader": None, "xyxy": [0, 0, 10, 10]}]
+
+
+def listed(*boxes):
+    items = ", ".join(f'{{"bbox_2d": {list(box)}, "label": "mass"}}' for box in boxes)
+    return f"```json\n[{items}]\n```"
+
+
+def iou(name, text, boxes=GOLD, **columns):
+    return REWARDS[name]([text], boxes=[boxes], **columns)[0]
+
+
+def test_half_a_box_has_an_iou_of_one_half():
+    assert iou("box_iou_best", listed((0, 0, 10, 5))) == pytest.approx(0.5)
+
+
+def test_a_stray_box_lowers_the_mean_but_not_the_best():
+    text = listed((0, 0, 10, 10), (50, 50, 60, 60))
+    assert (iou("box_iou_best", text), iou("box_iou_mean", text)) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("name", ["box_iou_best", "box_iou_mean"])
+def test_a_row_without_target_has_no_iou_and_no_box_scores_nothing(name):
+    assert iou(name, listed((0, 0, 1, 1)), boxes=[]) is None
+    assert iou(name, "no box") == 0.0
+
+
+def test_a_mask_counts_by_the_box_around_it():
+    mask = Image.new("L", (20, 20))
+    mask.paste(255, (0, 0, 10, 10))
+    text = listed((0, 0, 10, 10))
+    assert iou("box_iou_best", text, boxes=[], masks=[[{"mask": mask}]]) == 1.0
+
+
+@pytest.mark.parametrize(("n", "score"), [(0, 1), (2000, 1), (3000, 0.5), (4000, 0), (9000, 0)])
+def test_length_is_free_up_to_the_cap_and_then_costs(n, score):
+    assert REWARDS["length_cap"](["x" * n]) == [score]
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("\\boxed{a b} confidence: 0.8", 0.96),  # 1 - 0.2^2
+        ("\\boxed{c d} confidence: 0.8", 0.36),  # 1 - 0.8^2
+        ("\\boxed{a b}", 0.0),
+        ("\\boxed{a b} confidence: 80", 0.0),
+    ],
+)
+def test_confidence_has_the_brier_score(text, score):
+    columns = {"answer": ["a b"], "options": [["a b", "c d"]]}
+    reward = REWARDS["calibrated_confidence"]
+    assert reward([text], prompts=["State your confidence."], **columns)[0] == pytest.approx(score)
+    assert reward([text], prompts=["Which?"], **columns) == [None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text() | st.text(alphabet='`json[]{}":,0123456789.e-\\boxed confidence'))
+def test_every_reward_takes_any_text_and_keeps_its_bounds(text):
+    columns = {"answer": ["a b", None], "options": [["a b", "c d"], None]}
+    columns |= {"answer_type": ["choice", None], "boxes": [GOLD, None], "masks": [None, None]}
+    columns |= {"prompts": ["State your confidence.", ""]}
+    for reward in REWARDS.values():
+        values = guard_reward(reward)([text, text], **columns)
+        assert len(values) == 2
+        assert all(value is None or 0 <= value <= 1 for value in values)
+
+
+@pytest.mark.parametrize(("preset", "weights"), [
+    ("paper", [0.6, 0.2, 0.2]), ("released", [0.5, 0.3, 0.1, 0.1]),
+])  # fmt: skip
+def test_a_preset_sets_rewards_and_weights(preset, weights):
+    training = SimpleNamespace(reward_weights=None)
+    functions = reward_functions(ScriptArguments(reward_preset=preset), training)
+    assert [one.__name__ for one in functions] == list(PRESETS[preset])
+    assert training.reward_weights == weights
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(OptionError, match="released"):
+        reward_functions(ScriptArguments(reward_preset="x"), SimpleNamespace(reward_weights=None))
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_a_missing_iou_does_not_make_a_domain_look_harder(preset):
+    perfect = np.array([[np.nan if "iou" in name else 1.0 for name in preset]])
+    weights = np.array(list(preset.values()))
+    assert unit_rewards(perfect, weights, [(0, 1)] * len(preset)) == pytest.approx(1.0)
