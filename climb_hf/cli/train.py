@@ -9,7 +9,7 @@ from typing import Any
 
 from climb_hf.cli import shared
 
-TRAINERS = ("sft", "drpo")
+TRAINERS = ("sft", "drpo", "audit-rewards")
 
 
 def add(commands: Any) -> None:
@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     command.add_argument("--num-processes", type=shared.positive, help="one per GPU")
     command.add_argument("--accelerate-config", type=Path, help="file for accelerate launch")
     command.add_argument("--script-help", action="store_true", help="the script's own options")
+    shared.add_json(command)
     command.set_defaults(run=_train, takes_rest=True)
 
 
@@ -35,6 +36,8 @@ def _train(known: argparse.Namespace) -> int:
 
     need("accelerate", extra="train")
     need("trl", extra="train")
+    if known.trainer == "audit-rewards":
+        return _audit(known)
     module = f"climb_hf.trainers.train_{known.trainer}"
     if known.script_help:
         return subprocess.run([sys.executable, "-m", module, "--help"], check=False).returncode
@@ -49,3 +52,16 @@ def _train(known: argparse.Namespace) -> int:
 
         script += ["--config", str(recipe(known.recipe))]
     return subprocess.run([*launch, *script, *known.rest], check=False).returncode
+
+
+def _audit(known: argparse.Namespace) -> int:
+    from climb_hf.trainers.audit_rewards import audit_config
+
+    recipe = ["--config", known.recipe] if known.recipe else []
+    lines = audit_config([*recipe, *known.rest])
+    if known.json:
+        shared.show(lines)
+        return 0
+    cells = [["" if one is None else str(one)[:24] for one in line.values()] for line in lines]
+    shared.table([list(lines[0]), *cells])
+    return 0
