@@ -18,7 +18,7 @@ export OMP_NUM_THREADS ?= 1
 
 demo: $(READY)
 ifeq ($(DATA),)
-	$(BIN)/python tests/fake/write_all.py $(RUN)/raw
+	$(BIN)/python tests/fake/write_all.py $(RUN)/raw 128
 	$(BIN)/python -m climb_hf.trainers.demo --data-dir $(RUN)/raw --out $(RUN)
 else
 	$(BIN)/python -m climb_hf.trainers.demo --data-dir "$(DATA)" --out $(RUN)

@@ -37,6 +37,21 @@ def test_rewards_that_never_vary_say_so():
     assert "do not vary" in found["rewards_rise"]
 
 
+def _line(share, low, high):
+    return {"exact": share, "exact_low": low, "exact_high": high}
+
+
+def test_the_signal_is_used_only_where_the_interval_lies_above_both_others():
+    model, low, high = _line(0.7, 0.6, 0.8), _line(0.3, 0.2, 0.4), _line(0.55, 0.45, 0.65)
+    used = demo.signal_use(model, low, low)
+    assert used["signal_is_used"].startswith("yes")
+    assert used["accuracy_interval_95"]["series_removed"] == [0.3, 0.2, 0.4]
+    removed = demo.signal_use(model, high, low)["signal_is_used"]
+    assert removed.startswith("not shown") and removed.endswith("that of the series removed")
+    majority = demo.signal_use(model, low, high)["signal_is_used"]
+    assert majority.startswith("not shown") and majority.endswith("that of the majority class")
+
+
 @pytest.mark.slow
 def test_the_whole_demo(ecg_tree, tmp_path):
     report = demo.run(str(ecg_tree.root), tmp_path / "demo")
@@ -46,3 +61,6 @@ def test_the_whole_demo(ecg_tree, tmp_path):
     assert sources <= {"all", "ptb_xl", "chapman_shaoxing", "georgia", "cpsc"}
     assert "Results" in (tmp_path / "demo" / "drpo" / "README.md").read_text()
     assert report["answer"]["said"]
+    shown = report["signal"]["accuracy_interval_95"]
+    assert set(shown) == {"with_series", "series_removed", "majority_class"}
+    assert all(low <= share <= high for share, low, high in shown.values())
