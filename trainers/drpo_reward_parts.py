@@ -12,6 +12,7 @@ from climb_hf.answers import parse, split_gold
 
 Box = tuple[float, float, float, float]
 
+RELEASED_CHARACTERS = 600  # above it the released length reward is 1
 FREE_CHARACTERS = 2000
 _FENCE = re.compile(r"```[a-z]*\s*(.*?)```", re.DOTALL | re.IGNORECASE)
 _CONFIDENCE = re.compile(r"\bconfidence\b\W{0,5}(\d+(?:\.\d+)?)(?![\d.]*\s*%)", re.IGNORECASE)
@@ -117,6 +118,15 @@ def length_cap(completions: Sequence[Any], **kwargs: Any) -> list[float]:
     """min(1, max(0, 2 - n / 2000)) of n characters: free up to 2,000, nothing from 4,000 on."""
     lengths = [len(completion_text(one)) for one in completions]
     return [min(1.0, max(0.0, 2.0 - n / FREE_CHARACTERS)) for n in lengths]
+
+
+def length_released(completions: Sequence[Any], **kwargs: Any) -> list[float]:
+    """1 above 600 characters, else n / 1,000, as QoQ-Med's released code pays for length.
+
+    A text of the right length without an answer earns it whole: see `train audit-rewards`.
+    """
+    lengths = [len(completion_text(one)) for one in completions]
+    return [1.0 if n > RELEASED_CHARACTERS else n / 1000 for n in lengths]
 
 
 def calibrated_confidence(

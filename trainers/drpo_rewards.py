@@ -28,6 +28,7 @@ from climb_hf.trainers.drpo_reward_parts import (
     calibrated_confidence,
     completion_text,
     length_cap,
+    length_released,
 )
 
 Reward = Callable[..., Any]
@@ -106,11 +107,17 @@ REWARDS: dict[str, Reward] = {
     "box_iou_mean": box_iou_mean,
     "calibrated_confidence": calibrated_confidence,
     "length_cap": length_cap,
+    "length_released": length_released,
 }
 # Weights as published; format and length are ours: the released length reward pays for padding.
 PRESETS: dict[str, dict[str, float]] = {
     "paper": {"answer_f1": 0.6, "box_iou_best": 0.2, "answer_format": 0.2},
-    "released": {"answer_f1": 0.5, "box_iou_mean": 0.3, "answer_format": 0.1, "length_cap": 0.1},
+    "released": {
+        "answer_f1": 0.5,
+        "box_iou_mean": 0.3,
+        "answer_format": 0.1,
+        "length_released": 0.1,
+    },
 }
 DEFAULT_WEIGHTS = {"answer_f1": 0.8, "answer_format": 0.2}
 

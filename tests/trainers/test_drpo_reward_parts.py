@@ -27,6 +27,11 @@ def iou(name, text, boxes=GOLD, **columns):
     return REWARDS[name]([text], boxes=[boxes], **columns)[0]
 
 
+@pytest.mark.parametrize(("n", "score"), [(0, 0.0), (1, 0.001), (600, 0.6), (601, 1.0)])
+def test_the_released_length_reward_pays_for_length(n, score):
+    assert REWARDS["length_released"](["x" * n]) == [pytest.approx(score)]
+
+
 def test_half_a_box_has_an_iou_of_one_half():
     assert iou("box_iou_best", listed((0, 0, 10, 5))) == pytest.approx(0.5)
 
