@@ -17,6 +17,7 @@ from climb_hf.metrics.answers import as_markdown
 ADAPTER_FILE = "adapter_config.json"
 BASE_FOLDER = "base"  # where a run puts the model that its adapter belongs to, if that is local
 MERGED_FOLDER = "merged"
+_SERIES = "time_series"  # type of a block that stands for a series
 WEIGHT_KINDS = ("*.safetensors", "pytorch_model*.bin")
 PACKAGES = ("climb-hf", "trl", "transformers", "peft", "accelerate", "datasets", "torch")
 METHOD_CITATIONS = {
@@ -230,30 +231,36 @@ def generate(
 def with_placeholders(
     prompt: str | Sequence[Mapping[str, Any]], n_images: int, n_series: int = 0
 ) -> list[dict[str, Any]]:
-    """Returns a conversation whose first user message opens with blocks of series, then images."""
+    """Returns a conversation whose first user message opens with blocks of series, then images.
+
+    Where it has blocks of series already they stay, and none are added.
+    """
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    made = []
-    waiting = [{"type": "time_series"}] * n_series + [{"type": "image"}] * n_images
-    for message in messages:
-        content = message["content"]
-        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        if message["role"] == "user" and waiting:
-            blocks = [*waiting, *blocks]
-            waiting = []
-        made.append({"role": message["role"], "content": list(blocks)})
-    return made
+    told = [{"role": one["role"], "content": _as_blocks(one["content"])} for one in messages]
+    placed = any(part.get("type") == _SERIES for one in told for part in one["content"])
+    opening = [{"type": _SERIES}] * (0 if placed else n_series) + [{"type": "image"}] * n_images
+    first = next((one for one in told if one["role"] == "user"), None)
+    if first is not None:
+        first["content"] = opening + first["content"]
+    return told
+
+
+def _as_blocks(content: str | Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
 
 def rendered(processor: Any, prompt: Any, n_images: int, n_series: int = 0) -> str:
-    """Returns the text that the model reads for a prompt, up to where its answer starts."""
+    """Returns the text that the model reads for a prompt, up to where its answer starts.
+
+    Blocks of images and of series are left out where the processor has no side for them.
+    """
     messages = with_placeholders(prompt, n_images, n_series)
-    if not (
-        takes_images(processor) or takes_series(processor)
-    ):  # templates of text models want plain strings
-        messages = [
-            {**one, "content": "".join(part.get("text", "") for part in one["content"])}
-            for one in messages
-        ]
+    sees, hears = takes_images(processor), takes_series(processor)
+    unknown = {kind for kind, known in (("image", sees), (_SERIES, hears)) if not known}
+    for one in messages:
+        one["content"] = [part for part in one["content"] if part.get("type") not in unknown]
+        if not (sees or hears):  # templates of text models want plain strings
+            one["content"] = "".join(part.get("text", "") for part in one["content"])
     return processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 

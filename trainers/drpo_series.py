@@ -19,7 +19,7 @@ from typing import Any
 
 from climb_hf.check import check_option
 from climb_hf.errors import OptionError
-from climb_hf.hub import with_placeholders
+from climb_hf.hub import takes_series, with_placeholders
 from climb_hf.models.series_config import PLACEHOLDER
 from climb_hf.models.series_input import SERIES_INPUTS, PreparedSeries, collate
 from climb_hf.models.series_lm import SERIES_MODULES
@@ -31,11 +31,6 @@ COLUMN = "series"
 BLOCK = "time_series"
 VLLM_CHOICES = ("stop", "transformers")
 RowSeries = list[list[PreparedSeries]]  # the pieces of each series of a row
-
-
-def takes_series(processor: Any) -> bool:
-    """Whether a processor puts series into a chat."""
-    return hasattr(processor, "series_config")
 
 
 def modules_to_save(model: Any, given: Sequence[str] | None = None) -> list[str] | None:
