@@ -236,7 +236,9 @@ def with_placeholders(
     Where it has blocks of series already they stay, and none are added.
     """
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    told = [{"role": one["role"], "content": _as_blocks(one["content"])} for one in messages]
+    told: list[dict[str, Any]] = [
+        {"role": one["role"], "content": _as_blocks(one["content"])} for one in messages
+    ]
     placed = any(part.get("type") == _SERIES for one in told for part in one["content"])
     opening = [{"type": _SERIES}] * (0 if placed else n_series) + [{"type": "image"}] * n_images
     first = next((one for one in told if one["role"] == "user"), None)

@@ -1,4 +1,4 @@
-"""The command line: `climb-hf list | info | stats | preview | check | build | train | card | env`.
+"""`climb-hf list | info | stats | preview | check | build | train | ask | card | env`.
 
 Everything heavy is imported inside the command that needs it, so that help is instant.
 """
@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from climb_hf._version import __version__
-from climb_hf.cli import build, card, check, env, listing, preview, stats, train
+from climb_hf.cli import ask, build, card, check, env, listing, preview, stats, train
 from climb_hf.errors import ClimbError
 
-COMMANDS = (listing, stats, preview, check, build, train, card, env)  # in the order of the help
+# In the order of the help.
+COMMANDS = (listing, stats, preview, check, build, train, ask, card, env)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

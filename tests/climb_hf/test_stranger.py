@@ -56,8 +56,10 @@ NOT_ITS = (
     "the release has no official split",
     "no record has a graph",
     "no record has a profile",
+    "no record has an image",
     "needs the maker of the files to say 'graph_sha1' of its records",
     "needs the maker of the files to say 'expression_sha1' of its records",
+    "needs the maker of the files to say 'image_sha1' of its records",
 )
 
 
