@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,13 @@ def _same_rows(found: Iterable[Any], wanted: Iterable[Any], what: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A value as it is compared: numbers to float32, tuples as lists, absent keys of structs."""
+    """A value as it is compared: numbers to float32, tuples as lists, nulls apart from NaN."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     if isinstance(value, float):
-        return None if math.isnan(value) else round(value, 3)
+        return "not a number" if math.isnan(value) else struct.pack("<f", value)
     return value
 
 
