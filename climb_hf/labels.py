@@ -22,19 +22,20 @@ class Labels:
 
     Attributes:
         vocabulary: the class list, or None when the record carries no known code.
-        positive, negative: class names, in vocabulary order.
+        positive, negative, uncertain: class names, in vocabulary order.
         unknown: native codes that stand in no table; they never raise and are never guessed.
     """
 
     vocabulary: Vocabulary | None
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @property
     def single(self) -> str | None:
-        """The class, when exactly one is right."""
-        return self.positive[0] if len(self.positive) == 1 else None
+        """The class, when exactly one is right and no other may be."""
+        return self.positive[0] if len(self.positive) == 1 and not self.uncertain else None
 
 
 # In the order behind CLIMB's integer labels (upstream code; its Dataset_Info.md prints another).
@@ -128,6 +129,7 @@ def classify(
     *,
     label_set: str,
     examined: Sequence[str] | None = None,
+    uncertain: Sequence[str] = (),
     normal_exclusive: bool = False,
     axis_as_hyp: bool = True,
 ) -> Labels:
@@ -138,6 +140,7 @@ def classify(
         label_set: one of the card's label sets.
         examined: codes that the annotators looked for; None means all. A class that none of
             them gives stays unlabelled.
+        uncertain: codes that they looked for and left undecided.
         normal_exclusive: whether a normal class counts only when nothing else is positive.
         axis_as_hyp: whether an axis deviation counts as hypertrophy, as CLIMB does, or as other.
 
@@ -153,13 +156,14 @@ def classify(
         return Labels(None)
     check_option(f"label_set of source {card.name!r}", label_set, tuple(card.label_sets))
     tables = tables_of(card)
-    table = next((name for name, rows in tables.items() if any(c in rows for c in native)), None)
+    said = (*native, *uncertain, *(examined or ()))
+    table = next((name for name, rows in tables.items() if any(c in rows for c in said)), None)
     if table is None:
         return Labels(None, unknown=tuple(native))
     rows = tables[table]
     if not _offers(rows, label_set, card.name):
         return Labels(None)
-    unknown = tuple(code for code in native if code not in rows)
+    unknown = tuple(code for code in (*native, *uncertain) if code not in rows)
     words = vocabulary_of(card, _vocabulary_id(card, label_set, table))
 
     def classes_of(codes: Iterable[str]) -> set[str]:
@@ -169,13 +173,16 @@ def classify(
     found = classes_of(native)
     if normal_exclusive and words.normal in found and len(found) > 1:
         found.discard(words.normal)
+    undecided = classes_of(uncertain) - found
     looked_for = set(words.names) if examined is None else classes_of(examined)
+    looked_for -= undecided
     if unknown:
         looked_for = set()
     return Labels(
         vocabulary=words,
         positive=tuple(name for name in words.names if name in found),
         negative=tuple(n for n in words.names if n not in found and n in looked_for),
+        uncertain=tuple(name for name in words.names if name in undecided),
         unknown=unknown,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from climb_hf.card import SourceCard
 from climb_hf.check import check_option, check_type
 from climb_hf.errors import OptionError
-from climb_hf.io import expression, graph, image, parts, signal
+from climb_hf.io import expression, graph, image, mask, parts, signal
 from climb_hf.io.filters import Band, filtered
 from climb_hf.labels import Labels, classify
 from climb_hf.montage import derive
@@ -67,6 +67,7 @@ def labels_of(
         example.native,
         label_set=request.label_set or card.default_label_set,
         examined=example.examined,
+        uncertain=example.uncertain,
         normal_exclusive=to_ask or bool(options.get("normal_exclusive")),
         axis_as_hyp=bool(options.get("axis_as_hyp", True)),
     )
@@ -105,15 +106,23 @@ def build_row(
     flags = dict.fromkeys(example.flags)
     for one in series:
         flags.update(dict.fromkeys((*one.flags, *signal.quality_flags(one))))
+    boxes, drawn = mask.placed(example.boxes, images)
+    masks = [mask.load(file, images) for file in example.masks]
     flags.update(dict.fromkeys(flag for one in graphs for flag in one.flags))
+    flags.update(dict.fromkeys(flag for one in images for flag in one.flags))
+    flags.update(dict.fromkeys(flag for one in masks for flag in one.flags))
+    flags.update(dict.fromkeys(drawn))
     facts = {key: value for one in series for key, value in one.facts.items()}
     return {
         **_identity(card, example, facts, tuple(flags), split_origin),
+        "meta": {**example.meta, **_told(images)},
         **_labels(card, example, request),
         **_EMPTY_MEDIA,
         "series": [signal.as_struct(one) for one in series],
         "images": [one.as_struct() for one in images],
         "image_info": [one.info() for one in images],
+        "boxes": boxes,
+        "masks": [one.as_struct() for one in masks],
         "graphs": [one.as_struct() for one in graphs],
         "expression": [one.as_struct() for one in profiles],
         "text": example.text,
@@ -143,8 +152,15 @@ def _identity(
         "sex": example.sex or sex_of(facts.get("sex")),
         "site": example.site,
         "flags": list(aged["flags"]),
-        "meta": dict(example.meta),
     }
+
+
+def _told(images: list[image.RawImage]) -> dict[str, Any]:
+    """What files say of how their pixels are meant; a list with an entry each for several."""
+    if len(images) == 1 or not any(one.meta for one in images):
+        return dict(images[0].meta) if images else {}
+    names = dict.fromkeys(name for one in images for name in one.meta)
+    return {name: [one.meta.get(name) for one in images] for name in names}
 
 
 def _labels(card: SourceCard, example: Example, request: Request) -> dict[str, Any]:
@@ -154,7 +170,7 @@ def _labels(card: SourceCard, example: Example, request: Request) -> dict[str, A
         "label": labels.single,
         "labels": list(labels.positive),
         "labels_negative": list(labels.negative),
-        "labels_uncertain": [],
+        "labels_uncertain": list(labels.uncertain),
         "label_weights": _weights(card, example, request),
         "native_labels": list(example.native),
         "targets": [{"name": n, "value": v, "unit": u} for n, v, u in example.targets],
@@ -218,8 +234,6 @@ def _channels(card: SourceCard, series: signal.RawSeries) -> signal.RawSeries:
 _EMPTY_MEDIA: dict[str, Any] = {
     name: []
     for name in (
-        "boxes",
-        "masks",
         "volumes",
         "volume_info",
         "volume_masks",

@@ -89,17 +89,64 @@ class MediaFile:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Where an image lies; `climb_hf.io.image` takes its bytes as they are.
+    """Where an image lies; `climb_hf.io.image` takes the bytes of a JPEG or PNG as they are.
 
     Attributes:
         path: the image, or a zip archive that it lies in.
         view: what it shows of a study, such as `PA`; None where the release does not say.
         key: name of the image within the archive; None where `path` is the image.
+        form: what a DICOM file becomes: `uint8` or `uint16` (as it is shown, in 8 or 16 bits of
+            grey) or `raw` (values as they are stored). Other files do not heed it.
+        frame: of a DICOM file with several, counted from 0.
+        crop: x1, y1, x2, y2 in px of the upright image: only that part is stored, as PNG.
     """
 
     path: Path
     view: str | None = None
     key: str | None = None
+    form: str = "uint8"
+    frame: int | None = None
+    crop: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle that somebody drew.
+
+    Attributes:
+        label: what it shows, as the release names it.
+        xyxy: x1, y1, x2, y2 in px of the image as it is stored.
+        image: which of the record's images it lies in.
+        reader: who drew it, where the release tells readers apart.
+    """
+
+    label: str | None
+    xyxy: tuple[float, float, float, float]
+    image: int = 0
+    reader: str | None = None
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """Where a mask lies: an image file whose pixels above 0 are meant, or which holds codes.
+
+    Attributes:
+        path: the mask, or a zip archive that it lies in.
+        label: what it shows; None where its pixels hold codes, explained by the card.
+        image: which of the record's images it lies over.
+        reader: who drew it, where the release tells readers apart.
+        key: name of the mask within the archive; None where `path` is the mask.
+        codes: released code -> stored code, any other becomes 0; None takes them as they are.
+        crop: as that of its image.
+    """
+
+    path: Path
+    label: str | None = None
+    image: int = 0
+    reader: str | None = None
+    key: str | None = None
+    codes: Mapping[int, int] | None = None
+    crop: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +157,7 @@ class Example:
         record: identifier within the source, from names in the release.
         native: the release's own codes, complete, in the release's order.
         examined: codes that the annotators looked for; None means every code of the table.
+        uncertain: codes that they looked for and left undecided.
         votes: how many raters gave each native code; codes of one class are added up.
         targets: numbers to predict: (name, value, unit).
         choices: what the record's own question offers, for sources without a class list; `native`
@@ -124,6 +172,7 @@ class Example:
     record: str
     native: tuple[str, ...] = ()
     examined: tuple[str, ...] | None = None
+    uncertain: tuple[str, ...] = ()
     patient_id: str | None = None
     study_id: str | None = None
     recording: str | None = None
@@ -141,6 +190,8 @@ class Example:
     choices: tuple[str, ...] = ()
     series: tuple[SeriesFile, ...] = ()
     images: tuple[ImageFile, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    masks: tuple[MaskFile, ...] = ()
     graphs: tuple[MediaFile, ...] = ()
     expression: tuple[MediaFile, ...] = ()
 
@@ -151,6 +202,7 @@ class Example:
         for series in self.series:
             found += [series.path, series.signal]
         found += [image.path for image in self.images]
+        found += [mask.path for mask in self.masks]
         for medium in (*self.graphs, *self.expression):
             found += [medium.path, *medium.beside.values()]
         return tuple(dict.fromkeys(path for path in found if path is not None))

@@ -1,27 +1,31 @@
 """Images as they were released: the bytes of a JPEG or PNG, and what its header says of it.
 
-Nothing is decoded, resized or encoded again.
+Nothing is decoded, resized or encoded again, but for DICOM files (`climb_hf.io.dicom`) and where
+only a part of an image is wanted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import struct
+import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.files import refuse_pointer
-from climb_hf.schema import ImageFile
+from climb_hf.schema import ImageFile, MaskFile
 
 # Kind, as Pillow calls it -> endings of the names that such a file may have.
 ENDINGS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
+DICOM_ENDINGS = (".dcm", ".dicom")
 _AGAIN = "Fetch the file again."
 _ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that turn an image by a quarter
 # A marker with its segment: neither a stuffed zero nor a restart, which lie within a scan.
@@ -29,6 +33,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _END_OF_IMAGE = 0xD9
 # Pillow decodes a whole PNG to look for an orientation, so it looks only where one may be.
 _MAY_TURN = (b"eXIf", b"tiff:Orientation", b"Raw profile type")
+_last: dict[str, Any] = {}  # digest and image of what was decoded last
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class RawImage:
         data: the file's bytes.
         mode: of its pixels, as Pillow names it: `L`, `RGB`, `P`, `I;16`, ...
         view: what it shows of a study, or None.
+        frame: of a file with several, or None.
+        flags: of `climb_hf.schema.FLAGS`, what is to be said of it.
+        meta: what its file says of how the pixels are meant, under the standard's names.
     """
 
     data: bytes
@@ -46,6 +54,9 @@ class RawImage:
     width: int
     mode: str
     view: str | None = None
+    frame: int | None = None
+    flags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
     def as_struct(self) -> dict[str, Any]:
         """Returns the image as the struct that is stored."""
@@ -54,19 +65,30 @@ class RawImage:
     def info(self) -> dict[str, Any]:
         """Returns its entry of the column `image_info`."""
         size = {"height": self.height, "width": self.width}
-        return {**size, "mode": self.mode, "view": self.view, "frame": None, "time_s": None}
+        return {**size, "mode": self.mode, "view": self.view, "frame": self.frame, "time_s": None}
 
 
 def load(file: ImageFile) -> RawImage:
-    """Takes the bytes of a JPEG or PNG and reads its header.
+    """Takes the bytes of a JPEG or PNG and reads its header; a DICOM file becomes a PNG.
 
     Raises:
-        CorruptFileError: if it is not there, empty, cut short, neither JPEG nor PNG, or not of the
-            kind that its name says.
+        CorruptFileError: if it is not there, empty, cut short, of another kind than its name says
+            or of one that is not taken, or if the part that is wanted lies outside it.
+        DependencyError: if a DICOM file needs a decoder that is not installed.
     """
-    name, data = file.key or file.path.name, _bytes_of(file)
+    name, data = file.key or file.path.name, bytes_of(file)
     if not data:
         raise CorruptFileError(f"{name} is empty. {_AGAIN}")
+    if data[128:132] == b"DICM" or name.lower().endswith(DICOM_ENDINGS):
+        from climb_hf.io import dicom
+
+        whole = dicom.load(file, data)
+    else:
+        whole = _as_released(file, name, data)
+    return _part(file, whole) if file.crop else whole
+
+
+def _as_released(file: ImageFile, name: str, data: bytes) -> RawImage:
     try:
         with Image.open(io.BytesIO(data)) as header:
             kind = "JPEG" if header.format == "MPO" else str(header.format)
@@ -86,7 +108,57 @@ def load(file: ImageFile) -> RawImage:
     return RawImage(data, height, width, mode, file.view)
 
 
-def _bytes_of(file: ImageFile) -> bytes:
+def _part(file: ImageFile, whole: RawImage) -> RawImage:
+    """A rectangle of an image, as PNG, pixel by pixel."""
+    x1, y1, x2, y2 = file.crop or (0, 0, whole.width, whole.height)
+    if not (0 <= x1 < x2 <= whole.width and 0 <= y1 < y2 <= whole.height):
+        raise CorruptFileError(
+            f"{file.key or file.path.name} is {whole.width} x {whole.height} px, and the part "
+            f"{file.crop} does not lie in it. Fetch the image and its table of one release."
+        )
+    part = upright(file, whole.data).crop((x1, y1, x2, y2))
+    return replace(whole, data=png_of(part), height=y2 - y1, width=x2 - x1, mode=part.mode)
+
+
+def upright(file: ImageFile | MaskFile, data: bytes) -> Image.Image:
+    """Returns the decoded image, turned as its orientation says.
+
+    The last one is kept, as the parts of an image follow each other.
+
+    Raises:
+        CorruptFileError: if it cannot be decoded.
+    """
+    digest = hashlib.sha256(data).digest()
+    if _last.get("digest") != digest:
+        try:
+            with warnings.catch_warnings():  # a region of a slide is large by nature
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                with Image.open(io.BytesIO(data)) as opened:
+                    turned = ImageOps.exif_transpose(opened)
+                    turned.load()
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            raise CorruptFileError(
+                f"{file.key or file.path.name} cannot be decoded: {error}. {_AGAIN}"
+            ) from error
+        _last.update(digest=digest, image=turned)
+    return _last["image"]
+
+
+def png_of(image: Image.Image) -> bytes:
+    """Returns an image as the bytes of a PNG."""
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        image = image.convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def bytes_of(file: ImageFile | MaskFile) -> bytes:
+    """Returns the bytes of an image, out of its archive where it lies in one.
+
+    Raises:
+        CorruptFileError: if they cannot be read.
+    """
     try:
         if file.key is not None:
             with zipfile.ZipFile(file.path) as archive:
