@@ -15,6 +15,7 @@ from climb_hf.models import auto
 
 if TYPE_CHECKING:
     from climb_hf.loading import load_dataset, load_report
+    from climb_hf.metrics.vectors import multi_hot
     from climb_hf.mixing import mixture
     from climb_hf.models.compose import from_backbone
     from climb_hf.models.series import SeriesEncoder
@@ -34,6 +35,7 @@ _LAZY = {
     "ecg_sheet": "climb_hf.render",
     "from_backbone": "climb_hf.models.compose",
     "mixture": "climb_hf.mixing",
+    "multi_hot": "climb_hf.metrics.vectors",
     "plot": "climb_hf.pictures",
     "range_scaled": "climb_hf.views",
     "to_pyg": "climb_hf.pyg",
@@ -49,6 +51,7 @@ __all__ = [
     "load_dataset",
     "load_report",
     "mixture",
+    "multi_hot",
     "plot",
     "range_scaled",
     "to_pyg",
