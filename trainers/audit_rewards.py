@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from climb_hf.trainers.drpo_advantages import unit_rewards
+from climb_hf.trainers.drpo_reward_parts import Placed, targets_of
 from climb_hf.trainers.drpo_rewards import guard_reward, reward_bounds, reward_name
 
-BLIND = ("empty", "padded", "none")  # answers that say nothing of the question
+GOLD = "gold"  # every other answer is made without a look at what is asked about
 
 
 def audit_rewards(
@@ -32,7 +33,9 @@ def audit_rewards(
     Returns:
         One dict for each domain and reward, and for `total`, the mean over the rewards that apply
         by weight: the mean score of each answer, None where the reward never applied, and `free`,
-        the best of `empty`, `padded` and `none` as a share of `gold`, None where that is 0.
+        the best of all answers but `gold` as a share of it, None where `gold` earns nothing. The
+        commonest gold answer of the domain (`constant`) and all options at once (`all`) are among
+        them: they take no look at what is asked about either.
     """
     lines = []
     for name in sorted({str(row[domain]) for row in rows}):
@@ -40,8 +43,8 @@ def audit_rewards(
         found = {kind: _scores(rewards, weights, own, said) for kind, said in _said(own).items()}
         for at, reward in enumerate([*map(reward_name, rewards), "total"]):
             means = {kind: _mean(scores[:, at]) for kind, scores in found.items()}
-            free = max((means[kind] or 0.0 for kind in BLIND), default=0.0)
-            share = free / means["gold"] if means["gold"] else None
+            free = max(value or 0.0 for kind, value in means.items() if kind != GOLD)
+            share = round(free / means[GOLD], 4) if means[GOLD] else None
             lines.append({"domain": name, "reward": reward, **means, "free": share})
     return lines
 
@@ -55,12 +58,15 @@ def _said(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
         "padded": ["It may well be that this is so. " * 300] * len(rows),
         "none": [_answered("None")] * len(rows),
         "all": [_answered(", ".join(row.get("options") or ())) for row in rows],
-        "gold": [_answered(str(row["answer"]), row.get("boxes") or ()) for row in rows],
+        GOLD: [
+            _answered(str(row["answer"]), targets_of(row.get("boxes"), row.get("masks")))
+            for row in rows
+        ],
     }
 
 
-def _answered(text: str, boxes: Sequence[Mapping[str, Any]] = ()) -> str:
-    items = [{"bbox_2d": list(one["xyxy"]), "label": one.get("label")} for one in boxes]
+def _answered(text: str, targets: Sequence[Placed] = ()) -> str:
+    items = [{"bbox_2d": one.box, "image": one.image, "label": one.label} for one in targets]
     fence = f"```json\n{json.dumps(items)}\n```\n" if items else ""
     return f"{fence}\\boxed{{{text}}}"
 

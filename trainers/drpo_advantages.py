@@ -40,7 +40,12 @@ def unit_rewards(
 
 
 def summed_rewards(rewards: np.ndarray, weights: np.ndarray, group: int) -> np.ndarray:
-    """Returns the weighted sum of each completion's rewards, as TRL's `sum_then_normalize` does.
+    """Returns the weighted sum of each completion's rewards, over the functions that applied.
+
+    sum(w_i r_i) S / S_applied, S the sum of |w_i|: weights .6, .2, .2 become .75 and .25 where the
+    last does not apply. Where all apply this is TRL's sum. TRL adds up what there is, which counts
+    as 0 a reward that is absent from some rollouts of a question; one absent from all of them
+    cancels in the normalisation within the question, here and there.
 
     Args:
         rewards: shape (completions, functions); NaN where a function did not apply.
@@ -48,11 +53,14 @@ def summed_rewards(rewards: np.ndarray, weights: np.ndarray, group: int) -> np.n
         group: completions of one question.
 
     Returns:
-        float64, shape (questions, group); NaN where no function applied.
+        float64, shape (questions, group); NaN where no function with a weight applied.
     """
-    summed = np.nansum(rewards * weights, axis=1)
-    summed[np.isnan(rewards).all(axis=1)] = np.nan
-    return summed.reshape(-1, group)
+    sizes = np.abs(weights)
+    applied = np.where(np.isnan(rewards), 0.0, sizes).sum(axis=1)
+    known = applied > 0
+    factor = np.divide(sizes.sum(), applied, out=np.full(len(rewards), np.nan), where=known)
+    factor[known & ~np.isnan(rewards).any(axis=1)] = 1.0  # whatever the rounding of the sums
+    return (np.nansum(rewards * weights, axis=1) * factor).reshape(-1, group)
 
 
 def normalise(rewards: np.ndarray) -> np.ndarray:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from climb_hf.answers import parse, split_gold
 
 Box = tuple[float, float, float, float]
+
+
+class Placed(NamedTuple):
+    """A box on an image of its row.
+
+    Attributes:
+        box: x1, y1, x2, y2 in px.
+        image: place of its image in the row, from 0 on.
+        label: in lower case; None where none is given.
+    """
+
+    box: Box
+    image: int
+    label: str | None
+
 
 RELEASED_CHARACTERS = 600  # above it the released length reward is 1
 FREE_CHARACTERS = 2000
@@ -31,10 +49,11 @@ def completion_text(completion: str | Sequence[dict[str, Any]]) -> str:
     return content or ""
 
 
-def boxes_in(text: str) -> list[Box]:
+def boxes_in(text: str) -> list[Placed]:
     """Returns the boxes of the first fenced JSON list of `{"bbox_2d": [x1, y1, x2, y2]}`, in px.
 
-    A fence that is no such list, and a box that is no box (x1 < x2, y1 < y2), are passed over.
+    An item may have `image`, the image's place in the row from 0 on (0 without it), and `label`. A
+    fence that is no such list, and a box that is no box (x1 < x2, y1 < y2), are passed over.
     """
     for block in _FENCE.findall(text.rsplit("</think>", 1)[-1]):
         try:
@@ -42,9 +61,19 @@ def boxes_in(text: str) -> list[Box]:
         except (ValueError, RecursionError):
             continue
         if isinstance(items, list):
-            found = [_box(one.get("bbox_2d")) for one in items if isinstance(one, dict)]
+            found = [_placed(one, "bbox_2d") for one in items if isinstance(one, dict)]
             return [one for one in found if one is not None]
     return []
+
+
+def _placed(item: Mapping[str, Any], key: str) -> Placed | None:
+    """A box with its image and label; None where there is none, or the image is no number."""
+    box, image = _box(item.get(key)), item.get("image")
+    image = 0 if image is None else image
+    if box is None or not isinstance(image, int) or isinstance(image, bool):
+        return None
+    label = item.get("label")
+    return Placed(box, image, str(label).strip().casefold() if label else None)
 
 
 def _box(value: Any) -> Box | None:
@@ -66,6 +95,52 @@ def box_iou(one: Box, other: Box) -> float:
     return min(1.0, width * height / (sum(areas) - width * height))
 
 
+def _overlap(written: Placed, target: Placed) -> float:
+    """IoU of two boxes; 0 on different images, or where both have a label and these differ."""
+    labels = {one for one in (written.label, target.label) if one is not None}
+    if written.image != target.image or len(labels) > 1:
+        return 0.0
+    return box_iou(written.box, target.box)
+
+
+def targets_of(
+    boxes: Sequence[Mapping[str, Any]] | None, masks: Sequence[Mapping[str, Any]] | None
+) -> list[Placed]:
+    """Returns the gold boxes of a row: its boxes, and the boxes around its masks.
+
+    A mask with a label counts by the box around all that is not 0 in it; one without a label holds
+    codes, each of which has a box of its own. An empty mask is no target.
+
+    Args:
+        boxes: `{image, label, reader, xyxy}` each, in px.
+        masks: `{image, label, reader, mask}` each, the mask a PIL image or its stored struct.
+    """
+    found = [_placed(one, "xyxy") for one in boxes or ()]
+    for one in masks or ():
+        found += [_placed({**one, "xyxy": around}, "xyxy") for around in _around(one)]
+    return [one for one in found if one is not None]
+
+
+def _around(entry: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """Boxes around what a mask marks, [x1, y1, x2, y2] with x2 and y2 behind the last pixel."""
+    mask = entry.get("mask")
+    if mask is None:
+        return []
+    from PIL import Image
+
+    if isinstance(mask, Mapping):
+        mask = Image.open(io.BytesIO(mask["bytes"]) if mask.get("bytes") else mask["path"])
+    pixels = np.asarray(mask)
+    codes = [None] if entry.get("label") else [one for one in np.unique(pixels).tolist() if one]
+    regions = [pixels != 0 if code is None else pixels == code for code in codes]
+    return [around for around in map(_extent, regions) if around is not None]
+
+
+def _extent(region: np.ndarray) -> tuple[int, ...] | None:
+    rows, columns = (np.flatnonzero(region.any(axis=axis)).tolist() for axis in (1, 0))
+    return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if rows else None
+
+
 def box_iou_best(
     completions: Sequence[Any],
     *,
@@ -75,13 +150,13 @@ def box_iou_best(
 ) -> list[float | None]:
     """IoU of the best pair of a written and a gold box; None where the row has no target.
 
-    This is the paper's. Many boxes raise it for nothing: see `box_iou_mean`.
+    This is the paper's. Boxes meet on their image only, and where both name a label it has to be
+    the same. Many boxes raise it for nothing: see `box_iou_mean`.
 
     Args:
         completions: strings or message lists.
-        boxes: per row a list of `{image, label, reader, xyxy}`, in px.
-        masks: per row a list of `{image, label, reader, mask}`; a mask, a PIL image, counts by
-            the box around what is not zero in it.
+        boxes: per row what `targets_of` takes; a row may have none.
+        masks: as `boxes`.
     """
     return [None if t is None else max(t, default=0.0) for t in _ious(completions, boxes, masks)]
 
@@ -100,18 +175,57 @@ def box_iou_mean(
     ]
 
 
+def _read(
+    completions: Sequence[Any], boxes: Any, masks: Any
+) -> Iterator[tuple[list[Placed], list[Placed]]]:
+    """Of each completion the boxes that were written, and the targets."""
+    none = [None] * len(completions)
+    for written, own, drawn in zip(completions, boxes or none, masks or none, strict=True):
+        targets = targets_of(own, drawn)
+        yield boxes_in(completion_text(written)) if targets else [], targets
+
+
 def _ious(completions: Sequence[Any], boxes: Any, masks: Any) -> list[list[float] | None]:
     """Of each completion, each written box's best IoU; None without a target."""
-    none = [None] * len(completions)
-    found: list[list[float] | None] = []
-    for written, own, drawn in zip(completions, boxes or none, masks or none, strict=True):
-        gold = [_box(one.get("xyxy")) for one in own or ()]
-        gold += [_box(one["mask"].getbbox()) for one in drawn or () if one.get("mask") is not None]
-        targets = [one for one in gold if one is not None]
-        named = boxes_in(completion_text(written)) if targets else []
-        best = [max(box_iou(one, target) for target in targets) for one in named]
-        found.append(best if targets else None)
-    return found
+    return [
+        [max(_overlap(one, target) for target in targets) for one in named] if targets else None
+        for named, targets in _read(completions, boxes, masks)
+    ]
+
+
+def view_coherence(
+    completions: Sequence[Any],
+    *,
+    boxes: Sequence[Any] | None = None,
+    masks: Sequence[Any] | None = None,
+    **kwargs: Any,
+) -> list[float | None]:
+    """Whether a finding that is boxed on one view is boxed on the others that show it, in [0, 1].
+
+    The mean over the gold labels that have targets on v >= 2 images of max(0, (n - 1) / (v - 1)),
+    n the number of these images with a written box of that label: 0 for one view alone, 1 for all.
+    None where no label has targets on two images. Where a box lies is left to the IoU.
+
+    The definition is ours: the paper names coherence between views and gives no formula.
+
+    Args:
+        completions: strings or message lists.
+        boxes: per row what `targets_of` takes; a row may have none.
+        masks: as `boxes`.
+    """
+    scores: list[float | None] = []
+    for named, targets in _read(completions, boxes, masks):
+        views: dict[str, set[int]] = {}
+        for one in targets:
+            views.setdefault(one.label or "", set()).add(one.image)
+        several = {name: shown for name, shown in views.items() if name and len(shown) > 1}
+        shares = [
+            max(0, len({one.image for one in named if one.label == name} & shown) - 1)
+            / (len(shown) - 1)
+            for name, shown in several.items()
+        ]
+        scores.append(math.fsum(shares) / len(shares) if shares else None)
+    return scores
 
 
 def length_cap(completions: Sequence[Any], **kwargs: Any) -> list[float]:

@@ -29,6 +29,7 @@ from climb_hf.trainers.drpo_reward_parts import (
     completion_text,
     length_cap,
     length_released,
+    view_coherence,
 )
 
 Reward = Callable[..., Any]
@@ -108,6 +109,7 @@ REWARDS: dict[str, Reward] = {
     "calibrated_confidence": calibrated_confidence,
     "length_cap": length_cap,
     "length_released": length_released,
+    "view_coherence": view_coherence,
 }
 # Weights as published; format and length are ours: the released length reward pays for padding.
 PRESETS: dict[str, dict[str, float]] = {

@@ -123,13 +123,19 @@ class ScriptArguments:
             "learns the box by halves, and DRPO the rest: for demonstrations."
         },
     )
-    reward_funcs: list[str] = field(
-        default_factory=lambda: list(DEFAULT_REWARDS),
-        metadata={"help": "DRPO: rewards of climb_hf by name, or package.module.function."},
+    reward_funcs: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "DRPO: rewards of climb_hf by name, or package.module.function; without them "
+            f"{' and '.join(DEFAULT_REWARDS)}."
+        },
     )
     reward_preset: str | None = field(
         default=None,
-        metadata={"help": "DRPO: rewards and weights of `paper` or `released`; sets both."},
+        metadata={
+            "help": "DRPO: rewards and weights of `paper` or `released`, in place of reward_funcs "
+            "and reward_weights."
+        },
     )
     score_answers: bool = field(
         default=False,
@@ -353,13 +359,27 @@ def _is_linear(part: Any) -> bool:
 
 
 def reward_functions(args: ScriptArguments, training_args: Any) -> list[Callable[..., Any]]:
-    """Returns the rewards by name; where no weights are given, known rewards get climb-hf's."""
+    """Returns the rewards by name; where no weights are given, known rewards get climb-hf's.
+
+    Raises:
+        OptionError: if a reward or a preset is unknown, or a preset stands beside what it sets.
+    """
     from climb_hf.trainers.drpo_rewards import DEFAULT_WEIGHTS, PRESETS, reward_by_name
 
+    names = args.reward_funcs or list(DEFAULT_REWARDS)
+    weights = DEFAULT_WEIGHTS
     if args.reward_preset is not None:
-        preset = PRESETS[check_option("reward_preset", args.reward_preset, tuple(PRESETS))]
-        args.reward_funcs, training_args.reward_weights = list(preset), list(preset.values())
-    functions = [reward_by_name(name) for name in args.reward_funcs]
-    if training_args.reward_weights is None and set(args.reward_funcs) <= set(DEFAULT_WEIGHTS):
-        training_args.reward_weights = [DEFAULT_WEIGHTS[name] for name in args.reward_funcs]
+        weights = PRESETS[check_option("reward_preset", args.reward_preset, tuple(PRESETS))]
+        told = {"reward_funcs": args.reward_funcs, "reward_weights": training_args.reward_weights}
+        listed = " and ".join(f"{name}={one!r}" for name, one in told.items() if one is not None)
+        if listed:
+            raise OptionError(
+                f"reward_preset={args.reward_preset!r} sets rewards and weights, but {listed} is "
+                "given too, perhaps in the file of --config. Leave one of them out; the preset is "
+                f"{', '.join(f'{name} {weight}' for name, weight in weights.items())}."
+            )
+        names = list(weights)
+    functions = [reward_by_name(name) for name in names]
+    if training_args.reward_weights is None and set(names) <= set(weights):
+        training_args.reward_weights = [weights[name] for name in names]
     return functions

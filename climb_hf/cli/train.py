@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from climb_hf.cli import shared
+from climb_hf.errors import OptionError
 
 TRAINERS = ("sft", "drpo", "audit-rewards")
 
@@ -38,6 +39,11 @@ def _train(known: argparse.Namespace) -> int:
     need("trl", extra="train")
     if known.trainer == "audit-rewards":
         return _audit(known)
+    if known.json:
+        raise OptionError(
+            f"--json has no effect on `train {known.trainer}`, whose script prints no table. "
+            "Leave it out; the figures of a run are in trainer_state.json of its checkpoints."
+        )
     module = f"climb_hf.trainers.train_{known.trainer}"
     if known.script_help:
         return subprocess.run([sys.executable, "-m", module, "--help"], check=False).returncode

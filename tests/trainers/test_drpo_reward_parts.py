@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from io import BytesIO
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 
 from climb_hf.errors import OptionError
 from climb_hf.trainers.drpo_advantages import unit_rewards
+from climb_hf.trainers.drpo_reward_parts import targets_of
 from climb_hf.trainers.drpo_rewards import PRESETS, REWARDS, guard_reward
 from climb_hf.trainers.scripting import ScriptArguments, reward_functions
 
@@ -52,6 +55,72 @@ def test_a_mask_counts_by_the_box_around_it():
     mask.paste(255, (0, 0, 10, 10))
     text = listed((0, 0, 10, 10))
     assert iou("box_iou_best", text, boxes=[], masks=[[{"mask": mask}]]) == 1.0
+
+
+def test_several_masks_and_codes_are_a_target_each():
+    codes = Image.new("L", (40, 40))
+    codes.paste(1, (0, 0, 10, 10))
+    codes.paste(2, (20, 20, 30, 40))
+    both = [{"image": 0, "label": None, "mask": codes}]
+    assert [one.box for one in targets_of(None, both)] == [(0, 0, 10, 10), (20, 20, 30, 40)]
+    # With a label the same pixels are one finding, in the box around both.
+    assert [one.box for one in targets_of(None, [{**both[0], "label": "mass"}])] == [(0, 0, 30, 40)]
+    text = listed((0, 0, 10, 10), (20, 20, 30, 30))
+    assert iou("box_iou_mean", text, boxes=[], masks=[both]) == pytest.approx((1 + 0.5) / 2)
+
+
+def test_a_mask_as_it_is_stored_is_opened_and_an_empty_one_is_no_target():
+    def stored(mask):
+        kept = BytesIO()
+        mask.save(kept, "PNG")
+        return {"bytes": kept.getvalue(), "path": None}
+
+    empty = Image.new("L", (9, 9))
+    marked = empty.copy()
+    marked.putpixel((3, 4), 255)
+    masks = [{"image": 0, "label": "mass", "mask": stored(one)} for one in (empty, marked)]
+    assert [one.box for one in targets_of(None, masks)] == [(3, 4, 4, 5)]
+
+
+def placed(*items):
+    made = [{"bbox_2d": list(box), "image": image, "label": label} for box, image, label in items]
+    return f"```json\n{json.dumps(made)}\n```"
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "score"),
+    [(1, "mass", 1.0), (0, "mass", 0.0), (None, "mass", 0.0), (1, "Mass ", 1.0),
+     (1, None, 1.0), (1, "cyst", 0.0), ("1", "mass", 0.0), (True, "mass", 0.0)],
+)  # fmt: skip
+def test_a_box_counts_on_its_image_and_for_its_label(image, label, score):
+    gold = [{**GOLD[0], "image": 1}]
+    assert iou("box_iou_best", placed(((0, 0, 10, 10), image, label)), boxes=gold) == score
+
+
+def test_a_target_without_a_label_takes_any():
+    gold = [{**GOLD[0], "label": None}]
+    assert iou("box_iou_best", placed(((0, 0, 10, 10), 0, "cyst")), boxes=gold) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("written", "score"),
+    [
+        ([], 0.0),
+        ([(0, "mass")], 0.0),
+        ([(0, "mass"), (1, "mass")], 0.5),  # (2 - 1) / (3 - 1)
+        ([(0, "mass"), (1, "mass"), (2, "mass"), (3, "mass")], 1.0),
+        ([(0, "mass"), (0, "mass"), (1, "cyst")], 0.0),
+    ],
+)
+def test_coherence_is_the_share_of_further_views_on_which_a_finding_is_boxed(written, score):
+    gold = [{**GOLD[0], "image": image} for image in (0, 1, 2)]
+    gold.append({**GOLD[0], "label": "scar"})  # on one view only: asks for nothing
+    text = placed(*(((5, 5, 6, 6), image, label) for image, label in written))
+    assert REWARDS["view_coherence"]([text], boxes=[gold]) == [score]
+
+
+def test_coherence_does_not_apply_to_findings_of_one_view():
+    assert REWARDS["view_coherence"]([placed(((0, 0, 9, 9), 0, "mass"))], boxes=[GOLD]) == [None]
 
 
 @pytest.mark.parametrize(("n", "score"), [(0, 1), (2000, 1), (3000, 0.5), (4000, 0), (9000, 0)])
@@ -95,6 +164,21 @@ def test_a_preset_sets_rewards_and_weights(preset, weights):
     functions = reward_functions(ScriptArguments(reward_preset=preset), training)
     assert [one.__name__ for one in functions] == list(PRESETS[preset])
     assert training.reward_weights == weights
+
+
+@pytest.mark.parametrize(
+    ("funcs", "weights", "match"),
+    [
+        (["answer_f1"], None, r"reward_funcs=\['answer_f1'\] is given too"),
+        (None, [1.0, 0.0, 0.0], r"reward_weights=\[1.0, 0.0, 0.0\] is given too"),
+        (["answer_f1"], [1.0], r"reward_funcs=.* and reward_weights="),
+        (["answer_f1", "answer_format"], None, "reward_funcs="),  # what the default would be
+    ],
+)
+def test_a_preset_beside_what_it_sets_is_refused(funcs, weights, match):
+    args = ScriptArguments(reward_preset="paper", reward_funcs=funcs)
+    with pytest.raises(OptionError, match=match):
+        reward_functions(args, SimpleNamespace(reward_weights=weights))
 
 
 def test_an_unknown_preset_is_refused():

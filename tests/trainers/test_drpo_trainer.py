@@ -10,6 +10,7 @@ import pytest
 
 from climb_hf.errors import CheckpointError, DependencyError, OptionError, RewardError
 from climb_hf.trainers import DRPOConfig, DRPOTrainer
+from climb_hf.trainers.drpo_advantages import summed_rewards
 from climb_hf.trainers.drpo_config import check_save_steps
 from climb_hf.trainers.drpo_trainer import (
     batch_figures,
@@ -37,6 +38,27 @@ def test_unit_rewards_use_bounds_and_turn_penalties_round():
     unit = unit_rewards(rewards, np.array([1.0, -1.0]), [(-1, 1), (0, 1)])
     # u_1 = 0, .5, 1 (clipped); u_2 = 1, 0, .75 as its weight is negative.
     assert unit == pytest.approx([0.5, 0.25, 0.875])
+
+
+def test_summed_rewards_share_the_weight_of_what_does_not_apply():
+    weights = np.array([0.6, 0.2, 0.2])  # the paper's: answer, IoU, form
+    rewards = np.array([[1.0, 0.5, 0.0], [1.0, NAN, 0.0], [0.0, NAN, 1.0], [NAN, NAN, NAN]])
+    found = summed_rewards(rewards, weights, 2)
+    # All three; then .6 and .2 as .75 and .25; then nothing that applied.
+    assert found.ravel()[:3] == pytest.approx([0.7, 0.75, 0.25])
+    assert math.isnan(found[1, 1])
+
+
+def test_summed_rewards_are_trls_where_all_apply():
+    rewards = np.random.default_rng(0).normal(size=(12, 3))
+    weights = np.array([0.5, -0.3, 1.7])
+    assert (summed_rewards(rewards, weights, 4).ravel() == (rewards * weights).sum(axis=1)).all()
+
+
+def test_a_judge_that_fails_on_one_rollout_does_not_mark_it_down():
+    rewards = np.array([[1.0, NAN], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    advantages = group_advantages(rewards, np.array([0.6, 0.4]), 4)
+    assert advantages[0] == advantages[1] > 0
 
 
 def test_group_advantages_by_hand():
