@@ -95,8 +95,9 @@ class Layout:
 
     Attributes:
         name: what the layout is called in messages.
-        marker: regular expression that a file *name* matches in full when this layout is there.
-        files: regular expression of every file name that belongs to the layout.
+        marker: regular expression that a file *name* matches in full when this layout is there;
+            one with a slash in it is held against the name and as many folders above it.
+        files: likewise of every file that belongs to the layout.
         example: a path as it looks, for messages.
     """
 

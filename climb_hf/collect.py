@@ -143,8 +143,7 @@ def locate(sources: Sequence[Source], root: Path) -> dict[str, RawTree]:
         own = root / card.name
         tree = walk(own) if own.is_dir() else whole
         tree = tree.only(layout.files for layout in card.layouts)
-        markers = "|".join(f"(?:{layout.marker})" for layout in card.layouts)
-        if any(True for _ in tree.find(markers)):
+        if any(True for layout in card.layouts for _ in tree.find(layout.marker)):
             found[card.name] = tree
     return found
 

@@ -5,12 +5,11 @@ Nothing here names a patient; counts are of records, patients and codes.
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from climb_hf import catalog, collect
@@ -85,18 +84,14 @@ def layouts_of(card: SourceCard, tree: RawTree) -> list[str]:
 
     In one folder the first layout counts: a later one's marker may match its files too.
     """
-    folders: dict[str, list[str]] = {}
-    for path, _, _ in tree.files:
-        folders.setdefault(str(PurePosixPath(path).parent), []).append(PurePosixPath(path).name)
-    found = {_layout(card, names) for names in folders.values()}
-    return [layout.name for layout in card.layouts if layout.name in found]
-
-
-def _layout(card: SourceCard, names: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    found = []
     for layout in card.layouts:
-        if any(re.fullmatch(layout.marker, name) for name in names):
-            return layout.name
-    return None
+        folders = {path.rpartition("/")[0] for path in tree.find(layout.marker)}
+        if folders - seen:
+            found.append(layout.name)
+        seen |= folders
+    return found
 
 
 def _collected(

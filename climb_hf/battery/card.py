@@ -6,6 +6,7 @@ import re
 
 from climb_hf.battery.registry import Register
 from climb_hf.card import Access
+from climb_hf.io.tree import matcher
 from climb_hf.labels import class_names, tables_of, vocabulary_of
 from climb_hf.subject import Subject, require, some
 
@@ -56,11 +57,9 @@ def remotes_are_well_formed(subject: Subject) -> None:
 def layouts_show_how_a_path_looks(subject: Subject) -> None:
     """The example of each layout is a file of that layout, and its marker a file of it too."""
     for layout in subject.card.layouts:
-        name = layout.example.rsplit("/", 1)[-1]
         require(
-            re.fullmatch(layout.files, name) is not None
-            and re.fullmatch(layout.marker, name) is not None,
-            f"layout {layout.name!r}: its example {name!r} fits its own patterns not.",
+            all(matcher([pattern])(layout.example) for pattern in (layout.marker, layout.files)),
+            f"layout {layout.name!r}: its example {layout.example!r} fits its own patterns not.",
         )
 
 

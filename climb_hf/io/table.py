@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.memory import remember
@@ -19,14 +21,16 @@ def read_csv(path: Path, columns: Sequence[str], separators: str = ",") -> Itera
     """Yields the rows of a CSV file with a header line; a byte order mark is skipped.
 
     Args:
+        path: of the file, which is gzipped where its name ends in `.gz`.
         columns: names that must be there.
         separators: what may part the columns; the first of them that the header line holds does.
 
     Raises:
         CorruptFileError: if the file is no UTF-8 text, is empty or lacks a column.
     """
+    opened: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
             header = file.readline()
             file.seek(0)
             parted_by = next((one for one in separators if one in header), separators[0])
@@ -38,7 +42,7 @@ def read_csv(path: Path, columns: Sequence[str], separators: str = ",") -> Itera
                     "header of the release. Fetch the file again."
                 )
             yield from reader
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise CorruptFileError(f"{path.name} cannot be read as CSV: {error}") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,10 +36,13 @@ class RawTree:
             found.setdefault(_name(path), []).append(path)
         return found
 
-    def find(self, name_pattern: str) -> Iterator[str]:
-        """Yields the paths whose file *name* matches the regular expression in full."""
-        fits = re.compile(name_pattern).fullmatch
-        return (path for path, _, _ in self.files if fits(_name(path)))
+    def find(self, pattern: str) -> Iterator[str]:
+        """Yields the paths whose file *name* matches the regular expression in full.
+
+        One with a slash in it is held against the name and as many folders above it.
+        """
+        fits = matcher([pattern])
+        return (path for path, _, _ in self.files if fits(path))
 
     def named(self, name: str) -> list[str]:
         """Returns the paths of all files called exactly `name`."""
@@ -63,11 +66,10 @@ class RawTree:
         candidate = path[: len(path) - len(_name(path))] + name
         return candidate if candidate in self._sizes else None
 
-    def only(self, name_patterns: Iterable[str]) -> RawTree:
-        """Returns the tree with just the files whose names match one of the patterns."""
-        joined = re.compile("|".join(f"(?:{pattern})" for pattern in name_patterns)).fullmatch
-        kept = tuple(entry for entry in self.files if joined(_name(entry[0])))
-        return RawTree(self.root, kept)
+    def only(self, patterns: Iterable[str]) -> RawTree:
+        """Returns the tree with just the files that match one of the patterns, as `find` does."""
+        fits = matcher(patterns)
+        return RawTree(self.root, tuple(entry for entry in self.files if fits(entry[0])))
 
     def digest(self) -> str:
         """Returns a SHA-256 over root, paths, sizes and times: it changes when a file does."""
@@ -75,6 +77,22 @@ class RawTree:
         for entry in self.files:
             total.update(repr(entry).encode())
         return total.hexdigest()
+
+
+def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Returns what tells whether a path fits one of some patterns, as `RawTree.find` takes them."""
+    of_paths, of_names = [], []
+    for pattern in patterns:
+        (of_paths if "/" in pattern else of_names).append(f"(?:{pattern})")
+    name_fits = re.compile("|".join(of_names)).fullmatch if of_names else None
+    path_fits = re.compile(f"(?:.*/)?(?:{'|'.join(of_paths)})").fullmatch if of_paths else None
+
+    def fits(path: str) -> bool:
+        if name_fits and name_fits(_name(path)):
+            return True
+        return path_fits is not None and path_fits(path) is not None
+
+    return fits
 
 
 def _name(path: str) -> str:

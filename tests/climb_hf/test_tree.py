@@ -34,6 +34,17 @@ def test_a_pattern_has_to_match_the_whole_name(root):
     assert list(walk(root).find(r"E\d{4}")) == []
 
 
+def test_a_pattern_with_a_slash_is_held_against_folders_too(root):
+    assert list(walk(root).find(r"deep/E\d+\.mat")) == ["a/deep/E00001.mat"]
+    assert list(walk(root).find(r"b/E\d+\.mat")) == []
+    assert list(walk(root).find(r"eep/E\d+\.mat")) == []
+
+
+def test_patterns_of_names_and_of_paths_stand_side_by_side(root):
+    kept = walk(root).only([r"deep/E\d+\.mat", r"E00002\..*"])
+    assert [path for path, _, _ in kept.files] == ["a/deep/E00001.mat", "b/E00002.hea"]
+
+
 def test_only_keeps_what_matches_one_of_the_patterns(root):
     kept = walk(root).only([r".*\.mat", r"E00002\..*"])
     assert [path for path, _, _ in kept.files] == ["a/deep/E00001.mat", "b/E00002.hea"]
