@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from climb_hf.card import Modality, SplitRule, Vocabulary
+from climb_hf.card import Modality, Option, SplitRule, Vocabulary
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.files import or_fault
-from climb_hf.io.tree import RawTree
+from climb_hf.io.tree import RawTree, matcher
 from climb_hf.schema import Example, Fault, ImageFile
 
 # What the cards of these sources state alike; `SourceCard(..., **DERMOSCOPY)`.
@@ -32,6 +31,12 @@ DR5 = Vocabulary(
     ("No DR", "Mild DR", "Moderate DR", "Severe DR", "Proliferative DR"),
     codes={"0": "No DR", "1": "Mild DR", "2": "Moderate DR", "3": "Severe DR"}
     | {"4": "Proliferative DR"},
+)
+# For sources whose release has DICOM files; their readers hand it on as `ImageFile.form`.
+DICOM_MODE = Option(
+    "uint8",
+    "what a DICOM file becomes: 8 or 16 bits of grey as it is shown, or its values as stored",
+    choices=("uint8", "uint16", "raw"),
 )
 _Place = tuple[str, str | None]  # path in the tree, name within an archive
 
@@ -71,8 +76,18 @@ def records_of(
         seen |= {one.record for one in own}
 
 
+def stem(path: str) -> str:
+    """Returns the name of a file without folders and without its ending."""
+    return path.rpartition("/")[2].rpartition(".")[0]
+
+
 def with_images(
-    tree: RawTree, found: Iterable[Example | Fault], pattern: str, archives: str | None = None
+    tree: RawTree,
+    found: Iterable[Example | Fault],
+    pattern: str,
+    archives: str | None = None,
+    record: Callable[[str], str] = stem,
+    twins: bool = True,
 ) -> Iterator[Example | Fault]:
     """Yields records with the image that is called like them, and what does not fit together.
 
@@ -81,10 +96,13 @@ def with_images(
 
     Args:
         found: records of the tables, without images; faults are passed on.
-        pattern: regular expression of the names of images.
+        pattern: regular expression of the names of images, as `RawTree.find` takes it.
         archives: of the names of zip archives that may hold images too.
+        record: the record of an image by its path.
+        twins: whether equal images are looked for, to keep them in one split. Where patients are
+            known that is not worth it: images of equal sizes are read for it.
     """
-    lying, broken = _lying(tree, pattern, archives)
+    lying, broken = _lying(tree, pattern, archives, record)
     listed: set[str] = set()
     folders: set[str] = set()
     for example in found:
@@ -101,13 +119,13 @@ def with_images(
         path, key = places[0]
         folders.add(path.rpartition("/")[0])
         # Archives are never compared byte by byte: that would read the whole of them.
-        size = None if key else f"{tree.size(path)} bytes"
+        size = None if key or not twins else f"{tree.size(path)} bytes"
         image = ImageFile(tree.path(path), key=key)
         yield replace(example, images=(image,), signature=size)
-    for record in sorted(lying.keys() - listed):
-        path, key = lying[record][0]
+    for name in sorted(lying.keys() - listed):
+        path, key = lying[name][0]
         if path.rpartition("/")[0] in folders:
-            yield Fault(record, "left out", "an image that the table does not list", key or path)
+            yield Fault(name, "left out", "an image that the table does not list", key or path)
 
 
 def _without_image(example: Example, broken: Mapping[str, str]) -> Fault:
@@ -119,14 +137,14 @@ def _without_image(example: Example, broken: Mapping[str, str]) -> Fault:
 
 
 def _lying(
-    tree: RawTree, pattern: str, archives: str | None
+    tree: RawTree, pattern: str, archives: str | None, record: Callable[[str], str]
 ) -> tuple[dict[str, list[_Place]], dict[str, str]]:
-    """Name without ending -> where such images lie, files first; archive -> why it is broken."""
+    """Record -> where its images lie, files first; archive -> why it is broken."""
     found: dict[str, list[_Place]] = {}
     broken: dict[str, str] = {}
-    fits = re.compile(pattern).fullmatch
+    fits = matcher([pattern])
     for path in sorted(tree.find(pattern)):
-        found.setdefault(_stem(path), []).append((path, None))
+        found.setdefault(record(path), []).append((path, None))
     for path in sorted(tree.find(archives)) if archives else ():
         try:
             inside = _members(tree, path)
@@ -134,8 +152,8 @@ def _lying(
             broken[path] = str(error)
             continue
         for key in inside:
-            if fits(key.rpartition("/")[2]):
-                found.setdefault(_stem(key), []).append((path, key))
+            if fits(key):
+                found.setdefault(record(key), []).append((path, key))
     return found, broken
 
 
@@ -150,7 +168,3 @@ def _members(tree: RawTree, path: str) -> list[str]:
             return sorted(archive.namelist())
     except (OSError, zipfile.BadZipFile) as error:
         raise CorruptFileError(str(error)) from error
-
-
-def _stem(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[0]
