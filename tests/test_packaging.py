@@ -26,7 +26,7 @@ DATA = [
         REPOSITORY / "climb_hf" / "py.typed",
         *sorted((REPOSITORY / "climb_hf" / "templates").glob("*.md")),
         *sorted((REPOSITORY / "climb_hf" / "vocabularies").glob("*.csv")),
-        *sorted((REPOSITORY / "trainers" / "recipes").glob("*.yaml")),
+        *sorted((REPOSITORY / "trainers" / "recipes").rglob("*.yaml")),
     )
 ]
 # What `pip install climb-hf` without an extra does not bring.

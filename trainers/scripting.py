@@ -28,6 +28,7 @@ from climb_hf.trainers.script_saving import check_push, finish, keep_base, renam
 
 __all__ = [
     "ScriptArguments",
+    "accelerate_config",
     "check_push",
     "draw_samples",
     "filter_long",
@@ -53,6 +54,7 @@ logger = logging.getLogger(__name__)
 
 TINY = "tiny"
 TINY_SERIES = "tiny_series"
+FRESH = "fresh"
 DEFAULT_REWARDS = ("answer_f1", "answer_format")
 # Parts of a model that see or hear; LoRA goes to the language model unless it is told otherwise.
 _SENSES = ("visual", "vision", "audio", "image", "time_series", "projector", "lm_head")
@@ -110,6 +112,13 @@ class ScriptArguments:
             "a signal where the model takes series, else a picture."
         },
     )
+    series_encoder: str | None = field(
+        default=None,
+        metadata={
+            "help": "Gives a model that takes no series an encoder of them: `fresh`, or the folder "
+            "of a trained one."
+        },
+    )
     image_width_px: int = field(
         default=1000, metadata={"help": "Width of the sheets that recordings are drawn on, px."}
     )
@@ -163,12 +172,24 @@ def recipe(name: str) -> Path:
     Raises:
         OptionError: if there is none of that name; those that exist are listed.
     """
-    folder = Path(__file__).parent / "recipes"
-    found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return _shipped("recipe", "*.yaml", name)
+
+
+def accelerate_config(name: str) -> Path:
+    """Returns the path of a config of `accelerate launch` that ships with climb-hf, such as `ddp`.
+
+    Raises:
+        OptionError: if there is none of that name; those that exist are listed.
+    """
+    return _shipped("config of accelerate", "accelerate/*.yaml", name)
+
+
+def _shipped(what: str, pattern: str, name: str) -> Path:
+    found = {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob(pattern))}
     stem = name.removesuffix(".yaml")
     if stem not in found:
         raise OptionError(
-            f"there is no recipe {name!r}. There are: {', '.join(found)}.{nearest(stem, found)}"
+            f"there is no {what} {name!r}. There are: {', '.join(found)}.{nearest(stem, found)}"
         )
     return found[stem]
 
@@ -251,7 +272,11 @@ def resume_from(args: Any) -> str | None:
 
 
 def load_model_and_processor(
-    model_args: Any, *, trust_remote_code: bool = False
+    model_args: Any,
+    *,
+    trust_remote_code: bool = False,
+    series_encoder: str | None = None,
+    seed: int = 0,
 ) -> tuple[Any, Any]:
     """Loads the model to train: image-text-to-text where it takes images, else a causal one.
 
@@ -262,10 +287,38 @@ def load_model_and_processor(
     Args:
         model_args: `trl.ModelConfig`.
         trust_remote_code: whether code in a Hub repository may run.
+        series_encoder: `fresh` or the folder of a trained encoder, for a model that has none.
+        seed: of a fresh encoder's weights.
 
     Raises:
-        OptionError: if no model is named.
+        OptionError: if no model is named, or one with an encoder is to get another.
     """
+    model, processor = _loaded(model_args, trust_remote_code)
+    if series_encoder is None:
+        return model, processor
+    return _with_series(model, processor, series_encoder, seed)
+
+
+def _with_series(model: Any, processor: Any, wanted: str, seed: int) -> tuple[Any, Any]:
+    from transformers import set_seed
+
+    from climb_hf.hub import takes_series
+    from climb_hf.models.compose import compose
+
+    if takes_series(processor):
+        raise OptionError(
+            f"series_encoder={wanted!r}: the model takes series already. Leave it out to train on "
+            "with its encoder."
+        )
+    set_seed(seed)
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if tokenizer.chat_template is None:  # older checkpoints keep it with the processor
+        tokenizer.chat_template = getattr(processor, "chat_template", None)
+    images = getattr(processor, "image_processor", None)
+    return compose(model, tokenizer, images, series_encoder=None if wanted == FRESH else wanted)
+
+
+def _loaded(model_args: Any, trust_remote_code: bool) -> tuple[Any, Any]:
     from climb_hf import hub
 
     name = model_args.model_name_or_path

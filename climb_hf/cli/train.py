@@ -24,7 +24,10 @@ def add(commands: Any) -> None:
     command.add_argument("trainer", choices=TRAINERS)
     command.add_argument("--recipe", help="a run file that climb-hf ships, or a path to one")
     command.add_argument("--num-processes", type=shared.positive, help="one per GPU")
-    command.add_argument("--accelerate-config", type=Path, help="file for accelerate launch")
+    command.add_argument(
+        "--accelerate-config",
+        help="file for accelerate launch, or one of climb-hf's: one_gpu, ddp, fsdp2, zero2, zero3",
+    )
     command.add_argument("--script-help", action="store_true", help="the script's own options")
     shared.add_json(command)
     command.set_defaults(run=_train, takes_rest=True)
@@ -47,9 +50,10 @@ def _train(known: argparse.Namespace) -> int:
     module = f"climb_hf.trainers.train_{known.trainer}"
     if known.script_help:
         return subprocess.run([sys.executable, "-m", module, "--help"], check=False).returncode
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    # The script says itself what went wrong; accelerate's own traceback adds nothing to it.
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
     if known.accelerate_config:
-        launch += ["--config_file", str(known.accelerate_config)]
+        launch += ["--config_file", str(_accelerate_config(known.accelerate_config))]
     if known.num_processes:
         launch += ["--num_processes", str(known.num_processes)]
     script = ["-m", module]
@@ -58,6 +62,12 @@ def _train(known: argparse.Namespace) -> int:
 
         script += ["--config", str(recipe(known.recipe))]
     return subprocess.run([*launch, *script, *known.rest], check=False).returncode
+
+
+def _accelerate_config(named: str) -> Path:
+    from climb_hf.trainers.scripting import accelerate_config
+
+    return Path(named) if Path(named).is_file() else accelerate_config(named)
 
 
 def _audit(known: argparse.Namespace) -> int:

@@ -16,9 +16,28 @@ from climb_hf.models.tiny import tiny_vlm
 from climb_hf.trainers import DRPOConfig, DRPOTrainer
 
 
+class Recording(DRPOTrainer):
+    """Writes down what all processes were rewarded with, and the weights that came of it."""
+
+    generations: list[dict]
+
+    def _observe(self, scored):
+        weights = super()._observe(scored)
+        self.generations.append(
+            {
+                "rewards": scored.rewards.tolist(),
+                "domains": scored.domains,
+                "ids": scored.ids,
+                "weights": weights.tolist(),
+            }
+        )
+        return weights
+
+
 def main(folder: Path, resume: str | None, options: dict) -> None:
     model, processor = tiny_vlm()
-    trainer = DRPOTrainer(
+    rows = options.pop("rows", 24)
+    trainer = Recording(
         model=model,
         reward_funcs=letters,
         args=DRPOConfig(
@@ -35,10 +54,11 @@ def main(folder: Path, resume: str | None, options: dict) -> None:
             ddp_backend="gloo",
             **{"max_steps": 4, "save_steps": 2, **options},
         ),
-        train_dataset=Dataset.from_list([question(i, i % 3) for i in range(24)]),
+        train_dataset=Dataset.from_list([question(i, i % 3) for i in range(rows)]),
         processing_class=processor,
         peft_config=LoraConfig(r=4, target_modules=r".*language_model.*\.(q|v)_proj"),
     )
+    trainer.generations = []
     trainer.train(resume_from_checkpoint=resume)
     digest = hashlib.sha256()
     for name, tensor in trainer.accelerator.unwrap_model(trainer.model).named_parameters():
@@ -51,6 +71,7 @@ def main(folder: Path, resume: str | None, options: dict) -> None:
         "lora": digest.hexdigest(),
         "advantages": list(trainer._logs["advantages"]),
         "domains": list(trainer._logs["extra"]["domain"]),
+        "generations": trainer.generations,
     }
     name = f"{'resumed' if resume else 'straight'}-{trainer.accelerator.process_index}.json"
     (folder / name).write_text(json.dumps(found), encoding="utf-8")
