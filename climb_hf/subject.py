@@ -328,9 +328,12 @@ def undecoded(part: Any) -> Any:
     """Returns a loaded split with images as their bytes, not as the pixels that they decode to."""
     from datasets import Image, List
 
-    if "images" not in (part.features or {}):
+    features = part.features or {}
+    if "images" not in features:
         return part
-    return part.cast_column("images", List(Image(decode=False)))
+    drawn = {**features["masks"].feature, "mask": Image(decode=False)}
+    part = part.cast_column("images", List(Image(decode=False)))
+    return part.cast_column("masks", List(drawn))
 
 
 def named(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
