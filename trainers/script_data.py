@@ -85,7 +85,7 @@ def series_as_of(args: ScriptArguments, processor: Any) -> str:
     if wanted != "picture" and not takes_series(processor):
         raise OptionError(
             f"series_as={wanted!r}: the model takes no series. Give it an encoder "
-            "(climb_hf.from_backbone), or leave --series_as out, and the recordings are drawn."
+            "(--series_encoder fresh), or leave --series_as out, and the recordings are drawn."
         )
     if wanted == "both" and not takes_images(processor):
         raise OptionError(

@@ -37,7 +37,10 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
     rewards = scripting.reward_functions(script_args, training_args)
     resume = scripting.resume_from(training_args)
     model, processor = scripting.load_model_and_processor(
-        model_args, trust_remote_code=training_args.trust_remote_code
+        model_args,
+        trust_remote_code=training_args.trust_remote_code,
+        series_encoder=script_args.series_encoder,
+        seed=training_args.seed,
     )
     train, held_out = scripting.load_splits(script_args, training_args, processor)
 

@@ -33,7 +33,10 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
 
     scripting.check_push(script_args, training_args)
     model, processor = scripting.load_model_and_processor(
-        model_args, trust_remote_code=training_args.trust_remote_code
+        model_args,
+        trust_remote_code=training_args.trust_remote_code,
+        series_encoder=script_args.series_encoder,
+        seed=training_args.seed,
     )
     train, held_out = scripting.load_splits(script_args, training_args, processor)
     training_args.completion_only_loss = True

@@ -339,6 +339,7 @@ def test_train_launches_the_script_with_what_was_given(monkeypatch):
     assert cli.main([*given, "--max_steps", "5"]) == 3
     (command,) = commands
     assert command[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    assert "--quiet" in command  # a failed script is not followed by accelerate's own traceback
     assert command[command.index("--num_processes") + 1] == "2"
     assert "climb_hf.trainers.train_drpo" in command
     assert command[-2:] == ["--max_steps", "5"]

@@ -271,6 +271,32 @@ def test_a_text_only_model_loads_with_its_tokenizer(tmp_path, pair):
     assert len(texts) == 2
 
 
+def test_a_language_model_is_given_an_encoder_of_series_by_its_seed(tmp_path, pair):
+    folder = save_text_model(tmp_path / "text", pair[1].tokenizer)
+    args = model_args(model_name_or_path=str(folder))
+
+    def given(**options):
+        return scripting.load_model_and_processor(args, **options)
+
+    model, processor = given(series_encoder="fresh", seed=3)
+    assert scripting.series_as_of(ScriptArguments(series_as="signal"), processor) == "signal"
+    drawn = model.model.time_series_encoder.state_dict()
+    same, other = (given(series_encoder="fresh", seed=seed)[0] for seed in (3, 4))
+    for again, alike in ((same, True), (other, False)):
+        weights = again.model.time_series_encoder.state_dict()
+        assert alike == all(torch.equal(weights[name], one) for name, one in drawn.items())
+    # A tower that was trained elsewhere takes the place of a fresh one.
+    model.model.time_series_encoder.save_pretrained(tmp_path / "tower")
+    kept = given(series_encoder=str(tmp_path / "tower"), seed=4)[0].model.time_series_encoder
+    assert all(torch.equal(kept.state_dict()[name], one) for name, one in drawn.items())
+
+
+def test_a_model_that_takes_series_is_given_no_second_encoder():
+    args = model_args(model_name_or_path="tiny_series")
+    with pytest.raises(OptionError, match="takes series already"):
+        scripting.load_model_and_processor(args, series_encoder="fresh")
+
+
 def save_text_model(folder, tokenizer):
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
