@@ -10,7 +10,7 @@ from typing import Any
 from climb_hf.card import SourceCard
 from climb_hf.check import check_option, check_type
 from climb_hf.errors import OptionError
-from climb_hf.io import expression, graph, image, mask, parts, signal
+from climb_hf.io import expression, graph, image, mask, parts, signal, video, volume
 from climb_hf.io.filters import Band, filtered
 from climb_hf.labels import Labels, classify
 from climb_hf.montage import derive
@@ -108,9 +108,12 @@ def build_row(
         flags.update(dict.fromkeys((*one.flags, *signal.quality_flags(one))))
     boxes, drawn = mask.placed(example.boxes, images)
     masks = [mask.load(file, images) for file in example.masks]
+    volumes = [volume.load(file) for file in example.volumes]
+    videos = [video.load(file) for file in example.videos]
     flags.update(dict.fromkeys(flag for one in graphs for flag in one.flags))
     flags.update(dict.fromkeys(flag for one in images for flag in one.flags))
     flags.update(dict.fromkeys(flag for one in masks for flag in one.flags))
+    flags.update(dict.fromkeys(flag for one in volumes for flag in one.flags))
     flags.update(dict.fromkeys(drawn))
     facts = {key: value for one in series for key, value in one.facts.items()}
     return {
@@ -123,6 +126,13 @@ def build_row(
         "image_info": [one.info() for one in images],
         "boxes": boxes,
         "masks": [one.as_struct() for one in masks],
+        "volumes": [one.as_struct() for one in volumes],
+        "volume_info": [one.info() for one in volumes],
+        "volume_masks": [
+            volume.load_mask(file, volumes).as_struct() for file in example.volume_masks
+        ],
+        "videos": [one.as_struct() for one in videos],
+        "video_info": [one.info() for one in videos],
         "graphs": [one.as_struct() for one in graphs],
         "expression": [one.as_struct() for one in profiles],
         "text": example.text,
@@ -231,15 +241,4 @@ def _channels(card: SourceCard, series: signal.RawSeries) -> signal.RawSeries:
     return signal.to_units(series, card.unit) if card.unit else series
 
 
-_EMPTY_MEDIA: dict[str, Any] = {
-    name: []
-    for name in (
-        "volumes",
-        "volume_info",
-        "volume_masks",
-        "videos",
-        "video_info",
-        "events",
-        "messages",
-    )
-}
+_EMPTY_MEDIA: dict[str, Any] = {"events": [], "messages": []}

@@ -150,6 +150,56 @@ class MaskFile:
 
 
 @dataclass(frozen=True)
+class VolumeFile:
+    """Where a volume lies; `climb_hf.io.volume` stores it as NIfTI.
+
+    Attributes:
+        path: a NIfTI or MetaImage file, or the folder of a DICOM series.
+        files: of the DICOM series, in any order; empty for the other kinds.
+        name: what it shows of a study, such as a phase; None where there is one only.
+        slices: first and last + 1 of the axial slices that are meant, counted from the feet to the
+            head; None means all, and a NIfTI file then goes into the row as it is.
+    """
+
+    path: Path
+    files: tuple[Path, ...] = ()
+    name: str | None = None
+    slices: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class VolumeMaskFile:
+    """Where a mask in three dimensions lies: a NIfTI or MetaImage file of the volume's grid.
+
+    Attributes:
+        label: what it shows; None where it holds codes, explained by the card.
+        volume: which of the record's volumes it lies over.
+        reader: who drew it, where the release tells readers apart.
+        slices: as those of its volume.
+    """
+
+    path: Path
+    label: str | None = None
+    volume: int = 0
+    reader: str | None = None
+    slices: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """Where a video lies; `climb_hf.io.video` takes its bytes as they are.
+
+    Attributes:
+        start_s, stop_s: the part that is meant, in seconds; it is cut at key frames, without
+            decoding. None means to the end.
+    """
+
+    path: Path
+    start_s: float | None = None
+    stop_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Example:
     """One record as its reader found it: facts of the index, media as references.
 
@@ -192,6 +242,9 @@ class Example:
     images: tuple[ImageFile, ...] = ()
     boxes: tuple[Box, ...] = ()
     masks: tuple[MaskFile, ...] = ()
+    volumes: tuple[VolumeFile, ...] = ()
+    volume_masks: tuple[VolumeMaskFile, ...] = ()
+    videos: tuple[VideoFile, ...] = ()
     graphs: tuple[MediaFile, ...] = ()
     expression: tuple[MediaFile, ...] = ()
 
@@ -203,6 +256,10 @@ class Example:
             found += [series.path, series.signal]
         found += [image.path for image in self.images]
         found += [mask.path for mask in self.masks]
+        for volume in self.volumes:
+            found += volume.files or (volume.path,)
+        found += [mask.path for mask in self.volume_masks]
+        found += [video.path for video in self.videos]
         for medium in (*self.graphs, *self.expression):
             found += [medium.path, *medium.beside.values()]
         return tuple(dict.fromkeys(path for path in found if path is not None))
