@@ -14,6 +14,8 @@ from climb_hf._version import __version__
 from climb_hf.models import auto
 
 if TYPE_CHECKING:
+    from climb_hf.export import export_backbone
+    from climb_hf.frames import as_images
     from climb_hf.loading import load_dataset, load_report
     from climb_hf.metrics.vectors import multi_hot
     from climb_hf.mixing import mixture
@@ -32,7 +34,9 @@ _LAZY = {
     "Signal": "climb_hf.views",
     "SeriesConfig": "climb_hf.models.series_config",
     "SeriesEncoder": "climb_hf.models.series",
+    "as_images": "climb_hf.frames",
     "ecg_sheet": "climb_hf.render",
+    "export_backbone": "climb_hf.export",
     "from_backbone": "climb_hf.models.compose",
     "mixture": "climb_hf.mixing",
     "multi_hot": "climb_hf.metrics.vectors",
@@ -46,7 +50,9 @@ __all__ = [
     "SeriesEncoder",
     "Signal",
     "__version__",
+    "as_images",
     "ecg_sheet",
+    "export_backbone",
     "from_backbone",
     "load_dataset",
     "load_report",

@@ -201,6 +201,9 @@ class SourceCard:
         derivations: the pair of electrodes whose difference each of `channels` is; empty where
             channels are recorded as they are shown.
         unit: of every channel; a tuple gives one for each.
+        window_hu: centre and width of the values in which its organ is looked at.
+        mask_legend: what the codes of masks without a label mean.
+        lesion_codes: those of them that a question is about; empty means every code above 0.
         variants: other forms of the source: name -> meaning, the default first.
         release: the release of the source that the card was written from.
         version: version of this card; raise it when rows change.
@@ -232,6 +235,9 @@ class SourceCard:
     rate_hz: float | None = None
     unit: str | tuple[str, ...] | None = None
     duration_s: float | None = None
+    window_hu: tuple[float, float] | None = None
+    mask_legend: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    lesion_codes: tuple[int, ...] = ()
     question: str | None = None
     shown: str = ""
     asked: str = "set"
