@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from accelerate.utils import gather_object
 from transformers.trainer_utils import has_length
 
 from climb_hf.errors import OptionError, RewardError
@@ -82,6 +83,35 @@ def check_finite(rewards: np.ndarray, names: Sequence[str]) -> None:
             raise RewardError(
                 f"reward {name!r} gave {infinite[0]} for {len(infinite)} of {len(column)} "
                 "completions. Rewards should be finite, or None where they do not apply."
+            )
+
+
+def check_towers(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Refuses a batch of which some rows need a sharded tower and others do not.
+
+    Each process gathers the tower's weights from the others whenever it runs it. One whose rows
+    hold nothing for it would not, and all of them would wait for ever. Call it on every process.
+
+    Args:
+        rows: of this process.
+        columns: that hold what a tower of the model takes, such as `images`.
+
+    Raises:
+        OptionError: on every process; it names a row without and says what to do.
+    """
+    if not columns:
+        return
+    held = [(row.get("id"), [bool(row.get(one)) for one in columns]) for row in rows]
+    everywhere = gather_object(held)
+    for place, column in enumerate(columns):
+        without = [name for name, has in everywhere if not has[place]]
+        if 0 < len(without) < len(everywhere):
+            raise OptionError(
+                f"{len(without)} of {len(everywhere)} rows of a batch hold no {column} (such as "
+                f"{without[0]!r}), and the model's weights are shared out (FSDP or ZeRO-3): "
+                "a process without any would leave the others waiting for its share. "
+                f"Train on rows that all have {column} or all have none, give the others a blank "
+                "one, or keep the weights whole (recipes/accelerate/ddp.yaml or zero2.yaml)."
             )
 
 

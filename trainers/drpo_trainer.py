@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.trainer_utils import has_length
 from trl import GRPOTrainer
 from trl import __version__ as trl_version
 
 from climb_hf.errors import CheckpointError, DependencyError, OptionError
+from climb_hf.hub import takes_images, takes_series
 from climb_hf.trainers.drpo_advantages import (
     STD_EPSILON,
     group_advantages,
@@ -29,7 +31,7 @@ from climb_hf.trainers.drpo_advantages import (
     summed_rewards,
     unit_rewards,
 )
-from climb_hf.trainers.drpo_batch import Scored, check_finite, check_rows
+from climb_hf.trainers.drpo_batch import Scored, check_finite, check_rows, check_towers
 from climb_hf.trainers.drpo_config import DRPOConfig, check_save_steps, generate_every
 from climb_hf.trainers.drpo_log import Watch, batch_figures, doubts, effective_share, run_in_words
 from climb_hf.trainers.drpo_rewards import guard_reward, reward_bounds
@@ -176,6 +178,7 @@ class DRPOTrainer(SeriesRollouts, GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         rows = repair_rows(inputs)
+        check_towers(rows, self._sharded_towers())
         with images_may_be_absent(self):
             output = super()._generate_and_score_completions(rows)
         scored, self._scored = self._scored, None
@@ -193,6 +196,14 @@ class DRPOTrainer(SeriesRollouts, GRPOTrainer):  # type: ignore[misc]
         self._logs["extra"]["drpo_weight"].extend(weights.tolist())
         self._log_images(rows)
         return output
+
+    def _sharded_towers(self) -> list[str]:
+        """Columns that a tower of the model takes, where its weights lie on several processes."""
+        sharded = self.is_fsdp_enabled or is_deepspeed_zero3_enabled()
+        if not sharded or self.accelerator.num_processes == 1:
+            return []
+        takes = {"images": takes_images, "series": takes_series}
+        return [column for column, can in takes.items() if can(self.processing_class)]
 
     def _log_images(self, rows: list[dict[str, Any]]) -> None:
         """Puts images into the table of completions, from every process or from none."""

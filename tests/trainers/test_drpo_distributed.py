@@ -30,12 +30,14 @@ def accelerate(port: int) -> list[str]:
     return [*command, "--main_process_ip", "127.0.0.1", "--main_process_port", str(port)]
 
 
-def run_two_ranks(folder: Path, resume: str = "", launch=torchrun, **options: object) -> list[dict]:
+def run_two_ranks(
+    folder: Path, resume: str = "", launch=torchrun, worker=WORKER, **options: object
+) -> list[dict]:
     """Launches the worker as two processes; returns what each of them wrote down."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, *launch(port), str(WORKER), str(folder), resume]
+    command = [sys.executable, *launch(port), str(worker), str(folder), resume]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     launcher = subprocess.Popen(
         [*command, json.dumps(options)], env=environment, stderr=subprocess.PIPE, text=True
@@ -47,9 +49,7 @@ def run_two_ranks(folder: Path, resume: str = "", launch=torchrun, **options: ob
         _, errors = launcher.communicate()
     assert launcher.returncode == 0, errors[-4000:]
     name = "resumed" if resume else "straight"
-    found = [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in range(2)]
-    assert [one["num_processes"] for one in found] == [2, 2]
-    return found
+    return [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,7 @@ def test_a_last_step_of_fewer_rows_agrees_and_resumes_under_accelerate(tmp_path)
     options |= {"max_steps": 6, "save_steps": 3}
     first, second = run_two_ranks(tmp_path, launch=accelerate, **options)
     assert first == second
+    assert first["num_processes"] == 2
     assert [len(one["domains"]) for one in first["generations"]] == [12] * 11  # 7 and 4
     alone = DomainScaler(length=4)
     expected = in_one_process(first["generations"], alone)
@@ -135,6 +136,25 @@ def test_a_last_step_of_fewer_rows_agrees_and_resumes_under_accelerate(tmp_path)
         tmp_path, str(tmp_path / "run" / "checkpoint-3"), launch=accelerate, **options
     )
     assert same_end(resumed, [first, second])
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    return run_two_ranks(tmp_path_factory.mktemp("fsdp"), worker=WORKER.with_name("worker_fsdp.py"))
+
+
+def test_weights_shared_out_by_fsdp_train_and_resume(sharded):
+    for one in sharded:
+        straight, resumed = one["straight"], one["resumed"]
+        assert (straight["type"], straight["num_processes"]) == ("DistributedType.FSDP", 2)
+        assert any(any(values) for values in straight["lora"].values())  # they began at 0
+        assert resumed == straight
+    assert sharded[0] == sharded[1]
+
+
+def test_rows_that_leave_a_shared_out_tower_alone_are_refused_on_every_process(sharded):
+    assert all("rows of a batch hold no images" in one["mixed"] for one in sharded)
+    assert all("ddp.yaml or zero2.yaml" in one["mixed"] for one in sharded)
 
 
 def test_two_ranks_draw_domains_evenly_and_resume_in_the_second_epoch(tmp_path):
