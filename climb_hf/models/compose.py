@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from climb_hf.models.series_config import (
 )
 from climb_hf.models.series_processor import SeriesImageTextProcessor, SeriesTextProcessor
 
+logger = logging.getLogger(__name__)
+
 # Families that see images, by the type of their checkpoints.
 IMAGE_FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "qwen2_5_vl": (SeriesQwen2_5_VLConfig, models.SeriesQwen2_5_VLForConditionalGeneration),
@@ -27,7 +31,8 @@ IMAGE_FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
 }
 _OWN = {kind.model_type for kind in (SeriesConfig, SeriesLMConfig)}
 _OWN |= {config.model_type for config, _ in IMAGE_FAMILIES.values()}
-_NOT_KEPT = ("model_type", "architectures", "transformers_version", "_name_or_path")
+_OURS = ("series_config", "time_series_token_id", "backbone_vocab_size", "auto_map")
+_NOT_KEPT = ("model_type", "architectures", "transformers_version", "_name_or_path", *_OURS)
 
 
 def from_backbone(
@@ -53,7 +58,7 @@ def from_backbone(
         wherever climb_hf has been imported.
 
     Raises:
-        CheckpointError: if the checkpoint is none that series can be given to.
+        CheckpointError: if the checkpoint is none that series can be given to, or lacks weights.
         OptionError: if both settings and an encoder are given.
     """
     from transformers import (
@@ -68,8 +73,9 @@ def from_backbone(
     config = AutoConfig.from_pretrained(name, **shared)
     _check_backbone(config, str(name))
     sees = config.model_type in IMAGE_FAMILIES
-    kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    stock = kind.from_pretrained(name, **options)
+    kind: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    stock, told = kind.from_pretrained(name, output_loading_info=True, **options)
+    _check_loaded(told, str(name))
     tokenizer = AutoTokenizer.from_pretrained(name, **shared)
     if tokenizer.chat_template is None:  # older checkpoints keep it with the processor
         found, _ = SeriesTextProcessor.get_processor_dict(name, **shared)
@@ -109,9 +115,10 @@ def compose(
         )
     encoder = _encoder(series_config, series_encoder)
     tokenizer = copy.deepcopy(tokenizer)
+    vocab_size = stock.get_input_embeddings().weight.shape[0]
     token_id = _add_placeholder(tokenizer, stock)
     expected = _logits(stock) if image_processor is None else None
-    model = _assembled(stock, encoder, token_id)
+    model = _assembled(stock, encoder, token_id, vocab_size)
     if expected is not None and not torch.allclose(_logits(model), expected, atol=1e-3, rtol=1e-3):
         raise CheckpointError(
             f"a model of type {stock.config.model_type!r} does more between its last layer and its "
@@ -136,6 +143,24 @@ def _check_backbone(config: Any, name: str) -> None:
         raise CheckpointError(
             f"{name} is of type {kind!r}, which series cannot be given to. Take a causal language "
             f"model (Llama, Qwen3, SmolLM2, ...), or one of {', '.join(IMAGE_FAMILIES)} for images."
+        )
+
+
+def _check_loaded(told: Mapping[str, Any], name: str) -> None:
+    """Refuses a model some of whose weights would be random; says what of it was not used."""
+    missing = sorted(map(str, {*told["missing_keys"], *told.get("mismatched_keys", ())}))
+    if missing:
+        raise CheckpointError(
+            f"{name} lacks {len(missing)} weights of its own model, or has them in another shape, "
+            f"such as {missing[0]}. They would be random: get the checkpoint anew, or take another."
+        )
+    unused = sorted(told["unexpected_keys"])
+    if unused:
+        logger.warning(
+            "%d weights of %s have no place in its model and are not used, such as %s.",
+            len(unused),
+            name,
+            unused[0],
         )
 
 
@@ -165,19 +190,24 @@ def _add_placeholder(tokenizer: Any, stock: Any) -> int:
     return int(tokenizer.convert_tokens_to_ids(PLACEHOLDER))
 
 
-def _assembled(stock: Any, encoder: SeriesEncoder, token_id: int) -> Any:
+def kept_settings(config: Any) -> dict[str, Any]:
+    """Returns the settings that a model has with and without series, as objects."""
+    return {key: getattr(config, key) for key in config.to_dict() if key not in _NOT_KEPT}
+
+
+def _assembled(stock: Any, encoder: SeriesEncoder, token_id: int, vocab_size: int) -> Any:
     """The new model, built empty and then given the parts of the old one."""
     old = stock.config
     own = {
         "series_config": encoder.config,
         "time_series_token_id": token_id,
+        "backbone_vocab_size": vocab_size,
         "attn_implementation": old._attn_implementation,
         "dtype": stock.dtype,
     }
     if old.model_type in IMAGE_FAMILIES:
         config_class, model_class = IMAGE_FAMILIES[old.model_type]
-        kept = {key: getattr(old, key) for key in old.to_dict() if key not in _NOT_KEPT}
-        config = config_class(**{**kept, **own})
+        config = config_class(**{**kept_settings(old), **own})
         parts = {"visual": stock.model.visual, "language_model": stock.model.language_model}
     else:
         model_class = models.SeriesLMForCausalLM

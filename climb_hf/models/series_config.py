@@ -7,8 +7,12 @@ importing transformers after climb_hf costs nothing more.
 from __future__ import annotations
 
 import functools
+import json
 import math
+import shutil
+from collections.abc import Mapping
 from dataclasses import field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
@@ -25,6 +29,7 @@ TOO_LONG = ("error", "truncate", "window")
 UNKNOWN_CHANNEL = ("error", "generic")
 GENERIC = 0  # number of a channel whose name the vocabulary lacks
 ABSENT = -1  # number that fills the batch up where a series has fewer channels
+_NEEDED = "climb_hf_needed"
 _COUNTS = (
     "patch_samples",
     "patches_per_token",
@@ -35,6 +40,20 @@ _COUNTS = (
 )
 
 
+def leave_code(folder: Path, classes: Mapping[str, str]) -> dict[str, str]:
+    """Puts `climb_hf_needed.py` into a checkpoint: it loads it, or says what has to be installed.
+
+    Args:
+        folder: of the checkpoint.
+        classes: name of an Auto class to the name of our class.
+
+    Returns:
+        The `auto_map` that leads transformers there, where climb_hf has not been imported.
+    """
+    shutil.copyfile(Path(__file__).with_name(f"{_NEEDED}.py"), folder / f"{_NEEDED}.py")
+    return {auto: f"{_NEEDED}.{ours}" for auto, ours in classes.items()}
+
+
 class _OwnTypeOnly:
     """A config that reads checkpoints of its own type only.
 
@@ -42,13 +61,26 @@ class _OwnTypeOnly:
     """
 
     model_type: ClassVar[str]
-    auto_map: ClassVar[dict[str, str]] = {}  # no remote code; TRL asks for it
+    auto_map: ClassVar[dict[str, str]] = {}  # none in memory; TRL asks for it
+    auto_classes: ClassVar[dict[str, str]]  # Auto class to ours, for `leave_code`
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[misc]
         from climb_hf.models.auto import register_models
 
         register_models()
+
+    def to_json_file(self, json_file_path: Any, use_diff: bool = True) -> None:
+        """Writes the settings, and beside them what loads them where climb_hf is not imported."""
+        path = Path(json_file_path)
+        told = json.loads(self.to_json_string(use_diff))  # type: ignore[attr-defined]
+        classes = {"AutoConfig": type(self).__name__, **self.auto_classes}
+        told["auto_map"] = leave_code(path.parent, classes)
+        path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Does nothing: transformers would copy this module into checkpoints too."""
 
     @classmethod
     def get_config_dict(
@@ -90,6 +122,7 @@ class SeriesConfig(_OwnTypeOnly, PreTrainedConfig):
     """
 
     model_type = "climb_series_encoder"
+    auto_classes: ClassVar[dict[str, str]] = {"AutoModel": "SeriesEncoder"}
 
     rate_hz: float = 100.0
     patch_samples: int = 25
@@ -182,6 +215,13 @@ def _check_positive(name: str, value: Any) -> None:
         raise OptionError(f"{name}={value!r} should be a number above 0.")
 
 
+def _whole(headless: str, model: str, processor: str) -> dict[str, str]:
+    """The Auto classes of a language model to the names of ours."""
+    # Scripts load multimodal models by the one, and TRL all that it does not know by the other.
+    both = dict.fromkeys(("AutoModelForImageTextToText", "AutoModelForCausalLM"), model)
+    return {"AutoModel": headless, **both, "AutoProcessor": processor}
+
+
 class SeriesLMConfig(_OwnTypeOnly, PreTrainedConfig):
     """A causal language model of any family that takes series.
 
@@ -189,9 +229,14 @@ class SeriesLMConfig(_OwnTypeOnly, PreTrainedConfig):
         text_config: of the language model.
         series_config: of the encoder.
         time_series_token_id: token that stands for one token of a series.
+        backbone_vocab_size: rows of the embeddings before the placeholder joined them; None where
+            that is not known.
     """
 
     model_type = "climb_series_lm"
+    auto_classes: ClassVar[dict[str, str]] = _whole(
+        "SeriesLMModel", "SeriesLMForCausalLM", "SeriesTextProcessor"
+    )
     sub_configs_defaults = {  # noqa: RUF012 (a class attribute of transformers)
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
         "series_config": SubConfigSpec(config_class=SeriesConfig),
@@ -202,6 +247,7 @@ class SeriesLMConfig(_OwnTypeOnly, PreTrainedConfig):
     text_config: dict[str, Any] | PreTrainedConfig | None = None
     series_config: dict[str, Any] | PreTrainedConfig | None = None
     time_series_token_id: int | None = None
+    backbone_vocab_size: int | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -213,6 +259,11 @@ class SeriesQwen2_5_VLConfig(_OwnTypeOnly, Qwen2_5_VLConfig):
     """Qwen2.5-VL that takes series; the fields of `SeriesLMConfig` beside its own."""
 
     model_type = "climb_series_qwen2_5_vl"
+    auto_classes: ClassVar[dict[str, str]] = _whole(
+        "SeriesQwen2_5_VLModel",
+        "SeriesQwen2_5_VLForConditionalGeneration",
+        "SeriesImageTextProcessor",
+    )
     sub_configs_defaults = {  # noqa: RUF012
         **Qwen2_5_VLConfig.sub_configs_defaults,
         "series_config": SubConfigSpec(config_class=SeriesConfig),
@@ -220,12 +271,18 @@ class SeriesQwen2_5_VLConfig(_OwnTypeOnly, Qwen2_5_VLConfig):
 
     series_config: dict[str, Any] | PreTrainedConfig | None = None
     time_series_token_id: int | None = None
+    backbone_vocab_size: int | None = None
 
 
 class SeriesQwen3VLConfig(_OwnTypeOnly, Qwen3VLConfig):
     """Qwen3-VL that takes series; the fields of `SeriesLMConfig` beside its own."""
 
     model_type = "climb_series_qwen3_vl"
+    auto_classes: ClassVar[dict[str, str]] = _whole(
+        "SeriesQwen3VLModel",
+        "SeriesQwen3VLForConditionalGeneration",
+        "SeriesImageTextProcessor",
+    )
     sub_configs_defaults = {  # noqa: RUF012
         **Qwen3VLConfig.sub_configs_defaults,
         "series_config": SubConfigSpec(config_class=SeriesConfig),
@@ -233,6 +290,7 @@ class SeriesQwen3VLConfig(_OwnTypeOnly, Qwen3VLConfig):
 
     series_config: dict[str, Any] | PreTrainedConfig | None = None
     time_series_token_id: int | None = None
+    backbone_vocab_size: int | None = None
 
 
 for _kind in (SeriesConfig, SeriesLMConfig, SeriesQwen2_5_VLConfig, SeriesQwen3VLConfig):

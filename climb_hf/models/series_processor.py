@@ -8,7 +8,9 @@ each becomes the placeholder, as text, before the template is applied.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from climb_hf.models.series_config import (
     SeriesLMConfig,
     SeriesQwen2_5_VLConfig,
     SeriesQwen3VLConfig,
+    leave_code,
 )
 from climb_hf.models.series_input import PreparedSeries, as_signal, collate, prepare
 
@@ -213,6 +216,17 @@ class TakesSeries:
             backend.no_truncation()
             backend.no_padding()
         return super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+
+    def to_json_file(self, json_file_path: Any) -> None:
+        """Writes the settings, and beside them what loads them where climb_hf is not imported."""
+        path = Path(json_file_path)
+        told = json.loads(self.to_json_string())  # type: ignore[attr-defined]
+        told["auto_map"] = leave_code(path.parent, {"AutoProcessor": type(self).__name__})
+        path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoProcessor") -> None:
+        """Does nothing: transformers would copy this module into checkpoints too."""
 
     def _without_series(self, chat: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
         """A chat with placeholders where its series stood, and the series."""
