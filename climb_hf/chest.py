@@ -8,10 +8,13 @@ numbers of them by a policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
-from climb_hf.card import Modality, Option, SplitRule, Vocabulary
+from climb_hf.card import Modality, Option, Vocabulary
+from climb_hf.schema import Example, Fault
 
 # In the order behind CLIMB's integer labels (its Dataset_Info.md; upstream code is alphabetical).
 FINDINGS = (
@@ -46,12 +49,9 @@ def cell_codes(classes: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-# Both releases' cells; the radiologists' table of MIMIC-CXR-JPG has a name of its own for one.
-CHEST14 = Vocabulary(
-    "chest14",
-    FINDINGS,
-    codes=cell_codes({name: name for name in FINDINGS} | {"Airspace Opacity": "Lung Opacity"}),
-)
+# Column -> class; a table of MIMIC-CXR-JPG that radiologists filled in has its own name for one.
+_CLASS_OF = {name: name for name in FINDINGS} | {"Airspace Opacity": "Lung Opacity"}
+CHEST14 = Vocabulary("chest14", FINDINGS, codes=cell_codes(_CLASS_OF))
 # What the cards of sources with these cells state alike; `SourceCard(..., **CHEST_CELLS)`.
 CHEST_CELLS: dict[str, Any] = {
     "modality": Modality.CHEST_XRAY,
@@ -59,30 +59,60 @@ CHEST_CELLS: dict[str, Any] = {
     "question": "chest_findings",
     "shown": "A chest radiograph is given.",
 }
-PHOTO_SPLIT = SplitRule(fractions={"train": 0.8, "test": 0.2})
-FRONTAL_ONLY = Option(False, "leave out views other than AP and PA", kind=bool)
-MERGE_VALIDATION = Option(False, "put the validation part into test, as CLIMB does", kind=bool)
+CHEST_OPTIONS: dict[str, Option] = {
+    "frontal_only": Option(False, "leave out lateral views and those not known", kind=bool),
+    "merge_validation": Option(False, "put the validation part into test, as CLIMB", kind=bool),
+}
+_FRONTAL = ("AP", "PA", "frontal")
 
 
-def findings_of(row: Mapping[str, str | None], columns: Iterable[str]) -> dict[str, Any]:
+def findings_of(row: Mapping[str, str | None]) -> dict[str, Any]:
     """Returns `native`, `examined` and `uncertain` of an `Example` for a row of cells.
 
     A cell that is none of 1, 0, -1 and blank becomes a code that no table knows, and is reported.
 
     Args:
-        row: column -> cell, such as `1.0`.
-        columns: those of findings, in the order in which the release has them.
+        row: column -> cell, such as `1.0`; columns that are no findings are passed over.
     """
-    cells = {name: _plain(row.get(name)) for name in columns}
+    cells = {name: _plain(cell) for name, cell in row.items() if name in _CLASS_OF}
     signs = {name: _SIGNS.get(cell) for name, cell in cells.items()}
     return {
-        "native": tuple(f"{name}={cell}" for name, cell in cells.items() if cell),
-        "examined": tuple(f"{name}=1" for name, sign in signs.items() if sign),
-        "uncertain": tuple(f"{name}=1" for name, sign in signs.items() if sign == "uncertain"),
+        "native": tuple(_code(name, cell) for name, cell in cells.items() if cell),
+        "examined": tuple(_code(name, "1") for name, sign in signs.items() if sign),
+        "uncertain": tuple(_code(name, "1") for name, sign in signs.items() if sign == "uncertain"),
     }
+
+
+@cache
+def _code(column: str, cell: str) -> str:
+    """One text for all rows that have it: there are some four million such cells."""
+    return f"{column}={cell}"
 
 
 def _plain(cell: str | None) -> str:
     """`-1` for the `-1.0` of a table; blank for blanks and NaN."""
     text = (cell or "").strip()
     return "" if text.lower() == "nan" else text.removesuffix(".0")
+
+
+def as_asked(
+    found: Iterable[Example | Fault], options: Mapping[str, Any], views: Mapping[str, str | None]
+) -> Iterator[Example | Fault]:
+    """Yields records with the view of their image, in the form and the splits that options ask for.
+
+    Args:
+        options: with those of `CHEST_OPTIONS`, and `dicom_mode` where a release has DICOM files.
+        views: record -> view: `AP`, `PA`, `frontal`, `LATERAL`, ...; None or absent is not known.
+    """
+    form = {"form": options["dicom_mode"]} if "dicom_mode" in options else {}
+    for one in found:
+        view = views.get(one.record)
+        if isinstance(one, Fault):
+            yield one
+        elif options["frontal_only"] and view not in _FRONTAL:
+            reason = f"only frontal views are asked for, and its view is {view or 'not known'}"
+            yield Fault(one.record, "left out", reason)
+        else:
+            merged = options["merge_validation"] and one.split == "validation"
+            images = tuple(replace(image, view=view, **form) for image in one.images)
+            yield replace(one, images=images, split="test" if merged else one.split)

@@ -58,7 +58,7 @@ def grade_of(code: str) -> tuple[tuple[str, float, str | None], ...]:
 
 
 def records_of(
-    tables: Sequence[str], rows: Callable[[str], Iterator[Example]], name: str
+    tables: Sequence[str], rows: Callable[[str], Iterator[Example | Fault]], name: str
 ) -> Iterator[Example | Fault]:
     """Yields what tables list, but for records that an earlier table lists already.
 

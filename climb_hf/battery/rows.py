@@ -30,7 +30,8 @@ def label_lists_agree(subject: Subject) -> None:
         for found in lists:
             ordered = sorted(set(found), key=names.index)
             require(list(found) == ordered, f"{identity}: {found} is not in the classes' order.")
-        single = row["labels"][0] if len(row["labels"]) == 1 else None
+        alone = len(row["labels"]) == 1 and not row["labels_uncertain"]
+        single = row["labels"][0] if alone else None
         require(row["label"] == single, f"{identity}: label {row['label']!r} is not {single!r}.")
         labelled = any(lists)
         require(

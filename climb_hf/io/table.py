@@ -46,6 +46,15 @@ def read_csv(path: Path, columns: Sequence[str], separators: str = ",") -> Itera
         raise CorruptFileError(f"{path.name} cannot be read as CSV: {error}") from error
 
 
+def begins_with(path: Path, text: str) -> bool:
+    """Whether a table's header line begins like this; another source's may have its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(text) + 3).removeprefix(b"\xef\xbb\xbf").startswith(text.encode())
+    except OSError:
+        return False
+
+
 def whole_lines(
     path: Path, columns: Sequence[str], separators: str = ","
 ) -> Iterator[dict[str, str]]:

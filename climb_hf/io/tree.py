@@ -81,7 +81,8 @@ class RawTree:
 
 def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     """Returns what tells whether a path fits one of some patterns, as `RawTree.find` takes them."""
-    of_paths, of_names = [], []
+    of_paths: list[str] = []
+    of_names: list[str] = []
     for pattern in patterns:
         (of_paths if "/" in pattern else of_names).append(f"(?:{pattern})")
     name_fits = re.compile("|".join(of_names)).fullmatch if of_names else None

@@ -19,8 +19,8 @@ PUBLISHED = (
 CARD = replace(catalog.get("aptos2019").card, vocabularies=(CHEST14,), label_sets={})
 
 
-def labels(row, columns=FINDINGS):
-    return classify(CARD, label_set="chest14", **findings_of(row, columns))
+def labels(row):
+    return classify(CARD, label_set="chest14", **findings_of(row))
 
 
 def test_the_findings_are_climbs_in_its_order():
@@ -58,11 +58,16 @@ def test_a_row_of_open_questions_alone_is_labelled():
 
 def test_native_labels_keep_every_cell_in_the_order_of_the_release():
     row = {"Edema": "0.0", "Atelectasis": "-1.0", "Fracture": "", "Pneumonia": "1.0"}
-    assert findings_of(row, row)["native"] == ("Edema=0", "Atelectasis=-1", "Pneumonia=1")
+    found = findings_of({"Path": "1", **row})
+    assert found["native"] == (
+        "Edema=0",
+        "Atelectasis=-1",
+        "Pneumonia=1",
+    )
 
 
 def test_the_radiologists_name_for_an_opacity_is_the_same_class():
-    assert labels({"Airspace Opacity": "1"}, ["Airspace Opacity"]).positive == ("Lung Opacity",)
+    assert labels({"Airspace Opacity": "1"}).positive == ("Lung Opacity",)
 
 
 def test_a_cell_that_means_nothing_is_reported_and_never_guessed():
