@@ -12,10 +12,11 @@ from climb_hf.io.table import whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import sex_of, years_of
-from climb_hf.photos import DERMOSCOPY, SKIN5, kept, native_classes, records_of, with_images
-from climb_hf.schema import Example, Fault
+from climb_hf.photos import DERMOSCOPY, SKIN5, kept, native_classes, records_of, stem, with_images
+from climb_hf.schema import Example, Fault, MaskFile
 
 IMAGE = r"ISIC_\d{7}\.(?i:jpe?g)"
+MASK = r"ISIC_\d{7}_segmentation\.(?i:png)"
 METADATA = r"HAM10000_metadata(\.csv|\.tab)?"
 ONE_HOT = r"ISIC2018_Task3_Training_GroundTruth\.csv"
 HOST = "https://isic-challenge-data.s3.amazonaws.com/2018/"
@@ -34,7 +35,8 @@ CODES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")  # columns of the cha
 CARD = SourceCard(
     name="ham10000",
     title="HAM10000, Human Against Machine with 10000 training images",
-    summary="dermoscopic images of pigmented lesions; five of CLIMB's classes or seven diagnoses",
+    summary="dermoscopic images of outlined pigmented lesions; five classes or seven diagnoses",
+    version="1.1.0",
     licence=Licence("CC-BY-NC-4.0", share_data=True, share_derived=True),
     access=Access.OPEN,
     homepage="https://doi.org/10.7910/DVN/DBW86T",
@@ -46,11 +48,11 @@ CARD = SourceCard(
         Remote(f"{HOST}{GROUPINGS}"),
     ),
     layouts=(
-        Layout("Dataverse", METADATA, rf"{METADATA}|{IMAGE}", "HAM10000_metadata.csv"),
+        Layout("Dataverse", METADATA, rf"{METADATA}|{IMAGE}|{MASK}", "HAM10000_metadata.csv"),
         Layout(
             "ISIC 2018 challenge",
             marker=ONE_HOT,
-            files=rf"{ONE_HOT}|{GROUPINGS}|{IMAGE}",
+            files=rf"{ONE_HOT}|{GROUPINGS}|{IMAGE}|{MASK}",
             example="ISIC2018_Task3_Training_GroundTruth.csv",
         ),
     ),
@@ -71,7 +73,8 @@ CARD = SourceCard(
         "patients are unknown: images of one lesion stay in one split, as lesion_id says; without "
         "the challenge's table of groupings they may be torn apart",
         "the Kaggle copy states CC-BY-NC-SA-4.0, the challenge CC-BY-NC-4.0",
-        "the outlines of lesions that are published beside the images are not read",
+        "outlines are an archive of their own, cited as Tschandl et al. (2020), Nat Med 26:1229: "
+        "they are read as masks where they are there, and one missing among them is reported",
         "an age of 0 years stands in the release for some and is kept",
     ),
     **DERMOSCOPY,
@@ -82,9 +85,17 @@ KEPT = ("lesion_id", "dx_type", "localization", "dataset")
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields a record an image that a table lists; the Dataverse's table goes before."""
     tables = [*tree.find(METADATA), *tree.find(ONE_HOT)]
-    yield from with_images(
-        tree, records_of(tables, partial(_rows, tree), "HAM10000_metadata"), IMAGE
-    )
+    found = records_of(tables, partial(_rows, tree), "HAM10000_metadata")
+    masks = {stem(path).removesuffix("_segmentation"): path for path in tree.find(MASK)}
+    for one in with_images(tree, found, IMAGE):
+        mask = masks.get(one.record)
+        if isinstance(one, Fault) or not masks:
+            yield one
+        elif mask is None:
+            yield Fault(f"{one.record}_segmentation", "missing", "others are there; read without")
+            yield one
+        else:
+            yield replace(one, masks=(MaskFile(tree.path(mask), "lesion"),))
 
 
 def _rows(tree: RawTree, path: str) -> Iterator[Example]:

@@ -114,3 +114,23 @@ def test_equal_images_of_a_class_can_be_left_out(tree_of):
     assert len({kept[name]["split"] for name in twins}) == 1
     dropped = rows_of(root, "busi", options={"busi": {"drop_duplicates": True}})
     assert set(kept) - set(dropped) == {"benign-50"}
+
+
+def test_outlines_of_ham10000_lie_over_what_is_dark_in_the_image(tree_of):
+    root, _ = tree_of("ham10000", n=8)
+    rows = rows_of(root, "ham10000")
+    without = {name for name, row in rows.items() if not row["masks"]}
+    assert without == {"ISIC_0024310"}
+    for name in rows.keys() - without:
+        (one,) = rows[name]["masks"]
+        shown, drawn = rows[name]["images"][0].convert("L"), np.asarray(one["mask"]) > 0
+        assert drawn.shape == (shown.height, shown.width)
+        assert np.asarray(shown)[drawn].mean() + 50 < np.asarray(shown)[~drawn].mean()
+
+
+def test_without_their_archive_no_outline_is_missed(tree_of):
+    root, truth = tree_of("ham10000", n=4)
+    shutil.rmtree(root / "ham10000" / "HAM10000_segmentations_lesion_tschandl")
+    table = load_dataset("climb", "ham10000", data_dir=str(root), split="all")
+    assert len(table) == len(truth["records"])
+    assert load_report(table)[0].faults == []

@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from graph_truth import new_truth
 from made_images import encoded, picture, write, write_faults, write_table
+from PIL import Image
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "OTHER")
 DIAGNOSES = ("nv", "mel", "bkl", "bcc", "nv", "akiec", "vasc", "df")
@@ -39,11 +40,12 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
         name, dx = f"ISIC_{FIRST + number:07d}", DIAGNOSES[number // 2 % len(DIAGNOSES)]
         image = picture([seed, number], 60, 45)
         how = {"exif": _turned(image)} if number == 3 else {}
+        upright = image.transpose(Image.Transpose.ROTATE_270) if how else image
         sha1 = write(_folder(root, number) / f"{name}.jpg", encoded(image, "JPEG", **how))
-        if number != 4:
-            outlines = root / "HAM10000_segmentations_lesion_tschandl"
-            mask = image.convert("L").point(lambda shade: 255 * (shade < 140))
-            write(outlines / f"{name}_segmentation.png", encoded(mask, "PNG"))
+        if number == 4:
+            truth["faults"][f"{name}_segmentation"] = {"kind": "missing"}
+        else:
+            _write_outline(root, name, upright)
         age, sex = (None, "unknown") if number == 5 else (30.0 + 5 * (number % 9), "female")
         rows.append(_row(number, name, dx, age, sex))
         truth["records"][name] = {
@@ -60,7 +62,9 @@ def make(root: Path, n: int = 24, seed: int = 0, with_faults: bool = False) -> d
         rows += [_row(900 + i, name, "nv", 40.0, "male") for i, name in enumerate(names)]
         good = encoded(picture([seed, 0], 60, 45), "JPEG")
         files = [f"{name}.jpg" for name in names[1:]]
-        truth["faults"] = write_faults(_folder(root, 0), files, good, "JPEG")
+        truth["faults"] |= write_faults(_folder(root, 0), files, good, "JPEG")
+        for name in names[1:]:
+            _write_outline(root, name, picture([seed, 0], 60, 45))
         truth["faults"][names[0]] = {"kind": "missing"}
         truth["faults"]["ISIC_0099999"] = {"kind": "left out"}
         write(_folder(root, 0) / "ISIC_0099999.jpg", encoded(picture([seed, 999]), "JPEG"))
@@ -94,6 +98,13 @@ def make_challenge(root: Path, n: int = 8, seed: int = 0) -> dict[str, Any]:
     groupings = ("image", "lesion_id", "diagnosis_confirm_type")
     write_table(root / "ISIC2018_Task3_Training_LesionGroupings.csv", groupings, lesions)
     return truth
+
+
+def _write_outline(root: Path, name: str, image: Any) -> None:
+    """Writes a mask of what is dark in an image."""
+    mask = image.convert("L").point(lambda shade: 255 * (shade < 140))
+    folder = root / "HAM10000_segmentations_lesion_tschandl"
+    write(folder / f"{name}_segmentation.png", encoded(mask, "PNG"))
 
 
 def _folder(root: Path, number: int) -> Path:
