@@ -3,11 +3,13 @@
     OMP_NUM_THREADS=1 python tests/bench/drpo_claim.py --out runs/claim --quick
     OMP_NUM_THREADS=1 python tests/bench/drpo_claim.py --out runs/claim --seeds 12 --jobs 2
     ... --control binary | balanced | wrong | pool
+    ... --report [--against "sqrt sampling"]     # tables and curves of what was run, no new run
 
 Five domains of 60, 25, 10, 4 and 1 % and of unequal difficulty; a small language model, brought by
 a supervised start to where every domain is answered by halves; GRPO and its rivals from the same
 weights, on the same questions in the same order, seed by seed. Every run is written down when it
-ends, and a second call goes on where the first stopped.
+ends, and a second call goes on where the first stopped. The tables are Markdown; `curves.png` (with
+a control, `curves-<control>.png`) has the score of each domain by step, seeds as a band.
 
 A question is a domain and four features of eight values each; its answer one or two of eight
 labels, by a linear teacher of the domain, half of which all domains share. The warm start is on the
@@ -59,6 +61,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 QUICK = ("GRPO", "N^-1/2", "DRPO, one cluster", "DRPO", "DRPO, strength 1", "sqrt sampling + DRPO")
 SCORES = ("macro", "rare", "micro", "top")
+DRAWN = ("GRPO", "DRPO", "DRPO, strength 1", "sqrt sampling", "sqrt sampling + DRPO")
 
 
 # ---- task ---------------------------------------------------------------------------------------
@@ -341,6 +344,25 @@ def _spaced(reward: Any, tokenizer: Any) -> Any:
 # ---- many runs ----------------------------------------------------------------------------------
 
 
+def run_all(
+    missing: Sequence[tuple[str, int]], settings: tuple[Any, ...], path: Path, jobs: int
+) -> list[dict[str, Any]]:
+    """Runs arms on seeds; each run is written down when it and those before it have ended."""
+    found = []
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for task in [pool.submit(run, arm, seed, *settings) for arm, seed in missing]:
+            one = task.result()
+            found.append(one)
+            with path.open("a") as file:
+                file.write(json.dumps(one) + "\n")
+            scores = [round(value, 3) for value in last(one)]
+            print(
+                f"{one['arm']}, seed {one['seed']}: {scores}, {one['cpu_seconds']} CPU s",
+                flush=True,
+            )
+    return found
+
+
 def summary(scores: Sequence[float], shares: Sequence[float]) -> dict[str, float]:
     return {
         "macro": float(np.mean(scores)),
@@ -350,76 +372,92 @@ def summary(scores: Sequence[float], shares: Sequence[float]) -> dict[str, float
     }
 
 
-def interval(values: Sequence[float]) -> str:
-    """Mean and half-width of the 95 % t interval, in points."""
+def half_width(values: Any) -> Any:
+    """Half of the 95 % t interval of a mean, over the first axis; NaN for a single value."""
     from scipy.stats import t
 
-    n, mean = len(values), float(np.mean(values))
+    n = len(values)
     if n < 2:
-        return f"{100 * mean:+.1f}"
-    half = t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
-    return f"{100 * mean:+.1f} ± {100 * half:.1f}"
+        return np.full(np.shape(values)[1:], np.nan)
+    return t.ppf(0.975, n - 1) * np.std(values, axis=0, ddof=1) / math.sqrt(n)
 
 
-def report(found: Sequence[dict[str, Any]], control: str) -> list[str]:
-    """Markdown: GRPO as it is, and each arm against GRPO of the same seeds."""
+def interval(values: Sequence[float]) -> str:
+    """Mean and half-width of the 95 % t interval, in points."""
+    mean, half = 100 * float(np.mean(values)), 100 * float(half_width(values))
+    return f"{mean:+.1f}" if math.isnan(half) else f"{mean:+.1f} ± {half:.1f}"
+
+
+def report(found: Sequence[dict[str, Any]], control: str, against: str = "GRPO") -> list[str]:
+    """Markdown: one arm as it is, and each other arm minus that one, paired by seed."""
     shares = Task(0, control).shares
-    last = {(one["arm"], one["seed"]): list(one["curve"].values())[-1] for one in found}
-    first = {one["seed"]: one["curve"]["0"] for one in found if one["arm"] == "GRPO"}
-    seeds = sorted(seed for arm, seed in last if arm == "GRPO")
-    own = {key: summary(scores, shares) for key, scores in last.items()}
-    warm = np.mean([first[seed] for seed in seeds], axis=0)
+    own = {(one["arm"], one["seed"]): summary(last(one), shares) for one in found}
+    ess: dict[str, list[float]] = {}
+    for one in found:
+        ess.setdefault(one["arm"], []).extend(x for x in [one["effective_share"]] if x is not None)
+    seeds = sorted(seed for arm, seed in own if arm == against)
+    if not seeds:
+        return [f"control: {control}; no run of {against!r} to compare with"]
+    warm = np.mean([one["curve"]["0"] for one in found if one["arm"] == against], axis=0)
     lines = [
-        f"control: {control}; {len(seeds)} seeds; warm start "
-        + " ".join(f"{value:.2f}" for value in warm),
+        f"control: {control}; {against} as it is, the others minus {against} of the same seeds, in "
+        f"points; warm start {' '.join(f'{value:.2f}' for value in warm)}",
         "",
-        "| arm | " + " | ".join(SCORES) + " | effective share |",
-        "|---" * (len(SCORES) + 2) + "|",
-        "| GRPO | "
-        + " | ".join(f"{np.mean([own['GRPO', seed][one] for seed in seeds]):.3f}" for one in SCORES)
-        + " | 1.00 |",
+        f"| arm | seeds | {' | '.join(SCORES)} | effective share |",
+        "|---" * (len(SCORES) + 3) + "|",
     ]
-    for arm in ARMS:
+    for arm in (against, *(one for one in ARMS if one != against)):
         both = [seed for seed in seeds if (arm, seed) in own]
-        if arm == "GRPO" or not both:
+        if not both:
             continue
-        cells = [
-            interval([own[arm, seed][one] - own["GRPO", seed][one] for seed in both])
-            for one in SCORES
-        ]
-        shares_of = [one["effective_share"] for one in found if one["arm"] == arm]
-        known = [one for one in shares_of if one is not None]
-        lines.append(
-            f"| {arm} | {' | '.join(cells)} | {np.mean(known):.2f} |"
-            if known
-            else f"| {arm} | {' | '.join(cells)} | |"
-        )
+        if arm == against:
+            cells = [f"{np.mean([own[arm, seed][one] for seed in both]):.3f}" for one in SCORES]
+        else:
+            cells = [
+                interval([own[arm, seed][one] - own[against, seed][one] for seed in both])
+                for one in SCORES
+            ]
+        share = "1.00" if not ess[arm] else f"{np.mean(ess[arm]):.2f}"
+        lines.append(f"| {arm} | {len(both)} | {' | '.join(cells)} | {share} |")
     return lines
 
 
-def draw(found: Sequence[dict[str, Any]], control: str, path: Path) -> None:
-    """Macro and rare score by step, mean over seeds."""
+def last(one: Mapping[str, Any]) -> list[float]:
+    """Scores of the domains at a run's end."""
+    return one["curve"][max(one["curve"], key=int)]
+
+
+def draw(found: Sequence[dict[str, Any]], control: str, arms: Sequence[str], path: Path) -> None:
+    """Score of each domain by step: mean over seeds, its 95 % t interval as a band."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     shares = Task(0, control).shares
-    figure, axes = pyplot.subplots(1, 3, figsize=(15, 5), sharex=True)
-    for arm in ARMS:
+    titles = [f"domain of {share:.0%} of the questions" for share in shares] + ["mean of domains"]
+    figure, axes = pyplot.subplots(2, 3, figsize=(10, 6), sharex=True, sharey=True)
+    for arm in arms:
         runs = [one["curve"] for one in found if one["arm"] == arm]
         if not runs:
             continue
         steps = sorted(map(int, runs[0]))
-        for axis, name in zip(axes, ("macro", "rare", "top"), strict=True):
-            means = [
-                np.mean([summary(run[str(step)], shares)[name] for run in runs]) for step in steps
-            ]
-            axis.plot(steps, means, label=arm)
-            axis.set(title=f"{name} set-F1", xlabel="step")
-    axes[0].legend(fontsize=7)
+        curves = np.array([[run[str(step)] for step in steps] for run in runs])
+        curves = np.concatenate([curves, curves.mean(axis=2, keepdims=True)], axis=2)
+        means, halves = curves.mean(axis=0), half_width(curves)
+        for at, axis in enumerate(axes.flat):
+            (line,) = axis.plot(steps, means[:, at], label=f"{arm} ({len(runs)} seeds)")
+            low, high = means[:, at] - halves[:, at], means[:, at] + halves[:, at]
+            axis.fill_between(steps, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+            axis.set_title(titles[at], fontsize=9)
+    for axis in axes[-1]:
+        axis.set_xlabel("step")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("set-F1, held out")
+    axes.flat[0].legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
 
 
 def main() -> None:
@@ -434,6 +472,9 @@ def main() -> None:
     parser.add_argument("--warm-steps", type=int, default=60)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="run nothing, report what was run")
+    parser.add_argument("--against", choices=ARMS, default="GRPO", help="arm to compare with")
+    parser.add_argument("--draw", nargs="+", choices=ARMS, default=DRAWN, help="arms in the curves")
     args = parser.parse_args()
     arms = args.arms or (QUICK if args.quick else tuple(ARMS))
     steps = 100 if args.quick else args.steps
@@ -441,29 +482,18 @@ def main() -> None:
     stem = f"{args.control}-{steps}-{args.warm_steps}-{args.learning_rate:g}"
     path = args.out / f"{stem}.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    done = {(one["arm"], one["seed"]) for one in found}
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    missing = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in done]
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        tasks = [
-            pool.submit(run, arm, seed, args.control, steps, args.learning_rate, args.warm_steps)
-            for arm, seed in missing
-        ]
-        for task in tasks:
-            one = task.result()
-            found.append(one)
-            with path.open("a") as file:
-                file.write(json.dumps(one) + "\n")
-            scores = [round(value, 3) for value in list(one["curve"].values())[-1]]
-            print(
-                f"{one['arm']}, seed {one['seed']}: {scores}, {one['cpu_seconds']} CPU s",
-                flush=True,
-            )
-    wanted = [one for one in found if one["arm"] in arms and one["seed"] in seeds]
-    text = "\n".join(report(wanted, args.control))
+    if not args.report:
+        seeds = range(args.first_seed, args.first_seed + args.seeds)
+        done = {(one["arm"], one["seed"]) for one in found}
+        missing = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in done]
+        settings = (args.control, steps, args.learning_rate, args.warm_steps)
+        found += run_all(missing, settings, path, args.jobs)
+        found = [one for one in found if one["arm"] in arms and one["seed"] in seeds]
+    text = "\n".join(report(found, args.control, args.against))
     print("\n" + text)
     (args.out / f"{stem}.md").write_text(text + "\n")
-    draw(wanted, args.control, args.out / f"{stem}.png")
+    name = "curves.png" if args.control == "none" else f"curves-{args.control}.png"
+    draw(found, args.control, args.draw, args.out / name)
 
 
 if __name__ == "__main__":
