@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ _PHOTO: dict[str, Any] = {
 }
 DERMOSCOPY: dict[str, Any] = {"modality": Modality.DERMOSCOPY, **_PHOTO}
 FUNDUS: dict[str, Any] = {"modality": Modality.FUNDUS, **_PHOTO}
+MRI: dict[str, Any] = {"modality": Modality.MRI, **_PHOTO}
 # In the order behind CLIMB's integer labels.
 SKIN5 = Vocabulary(
     "skin5",
@@ -81,6 +83,11 @@ def stem(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[0]
 
 
+def as_id(path: str) -> str:
+    """Returns the name of a file, ending included, in the letters that a record's id may have."""
+    return re.sub(r"[^\w.+-]", "_", path.rpartition("/")[2], flags=re.ASCII)
+
+
 def with_images(
     tree: RawTree,
     found: Iterable[Example | Fault],
@@ -126,6 +133,36 @@ def with_images(
         path, key = lying[name][0]
         if path.rpartition("/")[0] in folders:
             yield Fault(name, "left out", "an image that the table does not list", key or path)
+
+
+def in_folders(
+    tree: RawTree, pattern: str, record: Callable[[str], str]
+) -> Iterator[tuple[str, Example] | Fault]:
+    """Yields path and record of each image of a release whose folders are its labels.
+
+    An image whose record was seen before is a copy: archives are often unpacked into a second
+    folder. Patients are unknown; byte-equal images stay in one split.
+
+    Args:
+        pattern: regular expression of folders and name, as `RawTree.find` takes it.
+        record: the record of an image by its path.
+    """
+    seen: set[str] = set()
+    for path in sorted(tree.find(pattern), key=lambda path: (path.count("/"), path)):
+        name = record(path)
+        if name in seen:
+            yield Fault(name, "copy", "its image lies in a second place", path)
+            continue
+        seen.add(name)
+        yield (
+            path,
+            Example(
+                record=name,
+                signature=f"{tree.size(path)} bytes",
+                flags=("patient_unknown",),
+                images=(ImageFile(tree.path(path)),),
+            ),
+        )
 
 
 def _without_image(example: Example, broken: Mapping[str, str]) -> Fault:
