@@ -212,3 +212,96 @@ def test_tables_may_be_unpacked(tree_of):
     rows = rows_of(root, "mimic_cxr")
     for record, facts in truth["records"].items():
         assert rows[record][1]["labels"] == facts["labels"]
+
+
+# --- folders and a table of causes ------------------------------------------------------------
+
+
+def test_the_oversampled_folder_is_no_class_and_read_on_request_alone(tree_of):
+    root, truth = tree_of("covid19_cxr")
+    assert set(rows_of_folders(root)) == set(truth["records"])
+    more = rows_of_folders(root, oversampled=True)
+    (added,) = set(more) - set(truth["records"])
+    assert added == "OversampledAugmentedCOVID-19/COVID-19_0_1.jpg"
+    assert more[added] == ("train", "COVID-19")
+
+
+def rows_of_folders(root, **options):
+    given = {"options": {"covid19_cxr": options}} if options else {}
+    found = load_dataset("climb", "covid19_cxr", data_dir=str(root), **given)
+    return {
+        row["id"].split("/", 1)[1]: (split, row["native_labels"][0])
+        for split, part in found.items()
+        for row in part
+    }
+
+
+def test_the_images_before_augmentation_may_stand_for_train(tree_of):
+    root, truth = tree_of("covid19_cxr")
+    rows = rows_of_folders(root, train_folder="NonAugmentedTrain")
+    train = {record.split("/")[1] for record, (split, _) in rows.items() if split == "train"}
+    wanted = {r.split("/")[1] for r, facts in truth["records"].items() if facts["split"] == "train"}
+    assert train == wanted
+    assert {record.split("/")[0] for record in rows} == {"NonAugmentedTrain", "ValData"}
+
+
+def test_an_image_of_test_is_left_out_of_train_or_moved_beside_its_twin(tree_of):
+    root, truth = tree_of("covid19_cxr")
+    (twin,) = truth["faults"]
+    (fault,) = [one for one in report_of(root, "covid19_cxr") if hasattr(one, "kind")]
+    assert fault.record == twin
+    assert "which is in test" in fault.reason
+    kept = load_dataset(
+        "climb",
+        "covid19_cxr",
+        data_dir=str(root),
+        options={"covid19_cxr": {"drop_duplicates": False}},
+    )
+    flagged = [(s, r) for s, part in kept.items() for r in part if "duplicate_signal" in r["flags"]]
+    assert len(flagged) == 2
+    assert len({split for split, _ in flagged}) == 1
+
+
+def test_covid_may_be_a_class_of_its_own(tree_of):
+    root, truth = tree_of("coronahack")
+    options = {"label_set": "pneumonia4"}
+    rows = rows_of(root, "coronahack", **options)
+    covid = {r for r, facts in truth["records"].items() if "COVID-19" in facts["native"][0]}
+    assert covid
+    assert {record for record, (_, row) in rows.items() if row["label"] == "COVID-19"} == covid
+    assert {rows_of(root, "coronahack")[record][1]["label"] for record in covid} == {
+        "Viral Pneumonia"
+    }
+
+
+def test_the_doubled_folder_may_be_single(tree_of):
+    root, truth = tree_of("coronahack")
+    outer = root / "coronahack" / "Coronahack-Chest-XRay-Dataset"
+    for part in ("train", "test"):
+        shutil.move(outer / outer.name / part, outer / part)
+    assert set(rows_of(root, "coronahack")) == set(truth["records"])
+
+
+def test_a_table_that_is_not_the_releases_length_is_told(tree_of, caplog):
+    root, _ = tree_of("coronahack", n=6)
+    report_of(root, "coronahack")
+    assert "has 7 rows, the release 5910" in caplog.text
+
+
+def test_another_sources_images_are_none_of_a_source_that_goes_by_folders(tree_of, tmp_path):
+    tree_of("coronahack")
+    found = load_dataset("climb", "chest_xray", data_dir=str(tmp_path), split="all")
+    assert set(found["source"]) == {"coronahack"}
+
+
+def test_the_chest_sources_are_one_config(tree_of, tmp_path):
+    for name in ("mimic_cxr", "chexpert", "covid19_cxr", "coronahack"):
+        tree_of(name, n=6)
+    found = load_dataset("climb", "chest_xray", data_dir=str(tmp_path), split="train")
+    assert {"mimic_cxr", "chexpert", "covid19_cxr", "coronahack"} == set(found["source"])
+    names = found.features["label"].names
+    assert len(names) == len(set(names))
+    shared = {
+        row["source"]: row["vocabulary"] for row in found.remove_columns("images") if row["labels"]
+    }
+    assert shared["mimic_cxr"] == shared["chexpert"] == "chest14"
