@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,7 @@ os.environ.update(
 
 TESTS = Path(__file__).parent
 FAKES = TESTS / "fake"
+STANDINS = TESTS / "standins"
 REAL = TESTS.parent.parent / "shared" / "real"
 ECG_SOURCES = ("ptb_xl", "chapman_shaoxing", "georgia", "cpsc")
 
@@ -92,3 +93,19 @@ def real_data() -> Path:
     if not REAL.is_dir():
         pytest.skip("no real recordings beside the repository (../shared/real)")
     return REAL
+
+
+@pytest.fixture
+def hub() -> Iterator[Any]:
+    """A stand-in of the Hub, `tests/standins/hub.py`; it saw no route that it does not know.
+
+    Nor did its origin of files see a token, which is the Hub's alone.
+    """
+    if str(STANDINS) not in sys.path:
+        sys.path.append(str(STANDINS))
+    made = importlib.import_module("hub").Hub()
+    yield made
+    made.close()
+    assert [f"{one.method} {one.path}" for one in made.unknown] == []
+    seen = [one for one, _ in made.web.log if one.origin == "files" and one.token]
+    assert [f"{one.method} {one.path}" for one in seen] == []
