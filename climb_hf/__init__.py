@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from climb_hf.models.compose import from_backbone
     from climb_hf.models.series import SeriesEncoder
     from climb_hf.models.series_config import SeriesConfig
+    from climb_hf.overlap import overlaps
     from climb_hf.pictures import plot
     from climb_hf.pyg import to_pyg
     from climb_hf.render import ecg_sheet
@@ -40,6 +41,7 @@ _LAZY = {
     "from_backbone": "climb_hf.models.compose",
     "mixture": "climb_hf.mixing",
     "multi_hot": "climb_hf.metrics.vectors",
+    "overlaps": "climb_hf.overlap",
     "plot": "climb_hf.pictures",
     "range_scaled": "climb_hf.views",
     "to_pyg": "climb_hf.pyg",
@@ -58,6 +60,7 @@ __all__ = [
     "load_report",
     "mixture",
     "multi_hot",
+    "overlaps",
     "plot",
     "range_scaled",
     "to_pyg",

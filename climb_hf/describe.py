@@ -8,6 +8,7 @@ from typing import Any
 from climb_hf.card import Modality, SourceCard
 from climb_hf.errors import OptionError
 from climb_hf.labels import Labels, vocabulary_of
+from climb_hf.overlap import overlaps
 from climb_hf.questions import ask
 from climb_hf.schema import Example
 
@@ -57,6 +58,7 @@ def facts_of(card: SourceCard) -> dict[str, Any]:
             for name, option in card.options.items()
         },
         "quirks": list(card.quirks),
+        "overlaps": [dict(vars(one)) for one in overlaps(card.name)],
         "proof": str(card.proof),
         "citation": card.citation,
         "cost": cost_of(card),
@@ -155,6 +157,7 @@ def as_markdown(card: SourceCard) -> str:
     options = [f"`{n}` (default `{o.default!r}`): {o.meaning}" for n, o in card.options.items()]
     parts.append(_section("Options", options))
     parts.append(_section("Worth knowing", list(card.quirks)))
+    parts.append(_section("Shared records", overlap_lines(card.name)))
     parts += ["## Cite", card.citation]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -203,6 +206,15 @@ def split_line(card: SourceCard) -> str:
 def size_line(n_bytes: int | None) -> str:
     """Returns an upper bound in bytes as a phrase."""
     return "not known" if n_bytes is None else f"at most {as_size(n_bytes)}, before compression"
+
+
+def overlap_lines(name: str) -> list[str]:
+    """Returns what a source shares with others or within itself, a line each."""
+    return [
+        f"{one.shares} {'within it' if one.other == name else f'with {one.other}'}: {one.what} "
+        f"({one.source})"
+        for one in overlaps(name)
+    ]
 
 
 def _class_lines(card: SourceCard) -> list[str]:

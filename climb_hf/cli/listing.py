@@ -110,6 +110,7 @@ def _lines(card: Any, on_disk: Mapping[str, Any] | None) -> Iterator[tuple[str, 
     yield "splits", [describe.split_line(card)]
     yield "options", [f"{n} ({o.default!r}): {o.meaning}" for n, o in card.options.items()]
     yield "quirks", list(card.quirks)
+    yield "overlaps", describe.overlap_lines(card.name)
     yield "proof", [str(card.proof)]
     yield "cite", [card.citation]
     yield "on disk", list(_folder(card, on_disk))
