@@ -79,13 +79,18 @@ def load(file: ImageFile) -> RawImage:
     name, data = file.key or file.path.name, bytes_of(file)
     if not data:
         raise CorruptFileError(f"{name} is empty. {_AGAIN}")
-    if data[128:132] == b"DICM" or name.lower().endswith(DICOM_ENDINGS):
+    if is_dicom(name, data):
         from climb_hf.io import dicom
 
         whole = dicom.load(file, data)
     else:
         whole = _as_released(file, name, data)
     return _part(file, whole) if file.crop else whole
+
+
+def is_dicom(name: str, data: bytes) -> bool:
+    """Whether a file has to be read as DICOM, by its content or else by its name."""
+    return data[128:132] == b"DICM" or name.lower().endswith(DICOM_ENDINGS)
 
 
 def _as_released(file: ImageFile, name: str, data: bytes) -> RawImage:

@@ -12,7 +12,7 @@ from PIL import Image
 from climb_hf.errors import CorruptFileError
 from climb_hf.io import image as images_io
 from climb_hf.io.image import RawImage
-from climb_hf.schema import Box, MaskFile
+from climb_hf.schema import Box, ImageFile, MaskFile
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load(file: MaskFile, images: Sequence[RawImage]) -> RawMask:
 
 def _pixels(file: MaskFile) -> np.ndarray:
     """Codes, or 0 and 255, as uint8 (height, width)."""
-    opened = images_io.upright(file, images_io.bytes_of(file))
+    opened = images_io.upright(file, _decodable(file))
     if file.crop:
         opened = opened.crop(file.crop)
     if opened.mode in ("LA", "RGBA"):
@@ -72,6 +72,16 @@ def _pixels(file: MaskFile) -> np.ndarray:
             "Fetch the file again, or say in its reader which codes are meant."
         )
     return found.astype(np.uint8)
+
+
+def _decodable(file: MaskFile) -> bytes:
+    """The bytes of a JPEG or PNG; those of a DICOM file become a PNG of what it stores."""
+    data, name = images_io.bytes_of(file), file.key or file.path.name
+    if not images_io.is_dicom(name, data):
+        return data
+    from climb_hf.io import dicom
+
+    return dicom.load(ImageFile(file.path, key=file.key, form="raw"), data).data
 
 
 def placed(

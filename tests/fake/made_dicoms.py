@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import sys
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -16,6 +21,10 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     RLELossless,
 )
+
+sys.path.append(str(Path(__file__).parent))
+
+from made_images import encoded, write
 
 ROOT = "1.2.826.0.1.3680043.8.498."  # pydicom's own root
 _PREAMBLE = bytes(128) + b"DICM"
@@ -105,8 +114,28 @@ def _add_pixels(
 
 def jpeg(pixels: np.ndarray) -> bytes:
     """The JPEG that `dicom` puts into a file for these pixels."""
-    from PIL import Image
+    return encoded(Image.fromarray(pixels), "JPEG", quality=95)
 
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
-    return buffer.getvalue()
+
+def linear(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """uint8: what a window shows, by the formula of PS3.3 C.11.2.1.2.1."""
+    shades = ((values.astype(float) - (center - 0.5)) / (width - 1) + 0.5) * 255
+    return shades.clip(0, 255).round().astype(np.uint8)
+
+
+def sha1(pixels: np.ndarray) -> str:
+    """SHA-1 over the pixels of an image, row by row."""
+    return hashlib.sha1(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def write_broken(folder: Path, names: Sequence[str], good: bytes) -> dict[str, Any]:
+    """Writes files that cannot be read: cut short, empty, a JPEG, a page, one without PixelData.
+
+    Returns:
+        Name without ending -> the fault that a reader must report.
+    """
+    page = b"<html>404</html>"
+    broken = (good[: len(good) // 2], b"", jpeg(film(9, bits=8)), page, dicom(None))
+    for name, data in zip(names, broken, strict=True):
+        write(folder / name, data)
+    return {Path(name).stem: {"kind": "damaged"} for name in names}
