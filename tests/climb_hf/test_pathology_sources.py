@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from climb_hf import cli
+from climb_hf.io.regions import Cut
 from climb_hf.loading import load_dataset
+
+TISSUES = ("Tumor", "Stroma", "Lymphocytic infiltrate", "Necrosis/debris")
 
 
 @pytest.fixture
@@ -59,3 +66,78 @@ def test_each_tile_names_its_organ(tree_of):
     for name, row in rows_of(root, "lc25000").items():
         (folder,) = truth["records"][name]["native"]
         assert row["meta"] == {"organ": folder.split("_")[0]}
+
+
+def test_a_patch_of_bcss_is_cut_with_the_mask_of_its_tissue(tree_of):
+    root, _ = tree_of("bcss", n=12)
+    for name, row in rows_of(root, "bcss").items():
+        (image,), (one,) = row["images"], row["masks"]
+        slide, _, where = name.partition("/")
+        code, *box = map(int, where.split("_"))
+        drawn = np.asarray(Pillow.open(next(root.rglob(f"masks/{slide}*"))))
+        x1, y1, x2, y2 = box
+        assert image.size == one["mask"].size == (x2 - x1, y2 - y1)
+        if "mask_resized" not in row["flags"]:
+            assert np.array_equal(np.asarray(one["mask"]) > 0, drawn[y1:y2, x1:x2] == code)
+        assert (row["label"], one["label"]) == (code - 1, TISSUES[code - 1])
+
+
+def test_the_mask_that_lacks_a_column_is_flagged(tree_of):
+    root, _ = tree_of("bcss", n=12)
+    rows = rows_of(root, "bcss")
+    flagged = {name.partition("/")[0] for name in rows if "mask_resized" in rows[name]["flags"]}
+    assert flagged == {"TCGA-OL-0001-DX1"}
+
+
+def test_slides_of_the_papers_sites_are_for_testing(tree_of):
+    root, _ = tree_of("bcss", n=24)
+    sites = {"train": set(), "test": set()}
+    for row in rows_of(root, "bcss").values():
+        sites[row["split"]].add(row["site"])
+        assert row["split_origin"] == "official"
+    assert sites == {"train": {"A1", "BH", "AR"}, "test": {"OL", "S3", "E2"}}
+
+
+def test_whole_regions_keep_their_codes(tree_of):
+    root, _ = tree_of("bcss", n=6)
+    rows = rows_of(root, "bcss", variant="rois")
+    assert len(rows) == 3
+    (one,) = rows["TCGA-A1-0000-DX1"]["masks"]
+    assert one["label"] is None
+    assert set(np.unique(one["mask"])) == {1, 7, 20}
+    assert rows["TCGA-A1-0000-DX1"]["images"][0].size == (1300, 300)
+
+
+def test_patches_with_little_of_their_tissue_can_be_left_out(tree_of):
+    root, _ = tree_of("bcss", n=6)
+    options = {"bcss": {"min_fraction": 0.96}}
+    left_out = set(rows_of(root, "bcss")) - set(rows_of(root, "bcss", options=options))
+    # The rim of the hole takes 240 * 300 - 234 * 250 of 1024 * 300 px in both, 4.4 %.
+    wide = "TCGA-A1-0000-DX1"
+    assert left_out == {f"{wide}/1_0_0_1024_300", f"{wide}/1_276_0_1300_300"}
+
+
+def test_codes_that_the_paper_merges_make_larger_patches(tree_of):
+    root, _ = tree_of("bcss", n=6)
+    merged = rows_of(root, "bcss", options={"bcss": {"merge": "paper"}})
+    tumours = {name for name in merged if "/1_" in name and "-0000-" not in name}
+    assert tumours == {f"TCGA-{site}-DX1/1_3_2_246_228" for site in ("OL-0001", "BH-0002")}
+    assert {np.asarray(merged[name]["masks"][0]["mask"])[:, -1].max() for name in tumours} == {255}
+
+
+def test_tissue_within_a_hole_of_its_kind_is_no_patch_of_its_own(tree_of):
+    root, _ = tree_of("bcss", n=2)
+    assert all(name.startswith("TCGA-A1-0000-DX1/1_") for name in rows_of(root, "bcss"))
+    assert len(rows_of(root, "bcss")) == 2  # the windows of the outer area
+
+
+@pytest.mark.parametrize("side", [1025, 1300, 1920, 1921, 2500, 11857])
+def test_windows_cover_a_side_evenly_and_overlap_enough(side):
+    found = Cut(least=224, most=1024, overlap=128).along(10, 10 + side)
+    starts, stops = zip(*found, strict=True)
+    assert (starts[0], stops[-1]) == (10, 10 + side)
+    assert {stop - start for start, stop in found} == {1024}
+    overlaps = [stop - start for stop, start in zip(stops, starts[1:], strict=False)]
+    assert min(overlaps) >= 128
+    assert max(overlaps) - min(overlaps) <= 1
+    assert len(found) == math.ceil((side - 128) / (1024 - 128))  # the card's rule
