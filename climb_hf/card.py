@@ -359,9 +359,9 @@ def _remote_complaints(card: SourceCard) -> list[str]:
         if remote.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", remote.sha256):
             found.append(f"remote {remote.url!r} has a malformed sha256")
     if isinstance(card.licence, Licence) and (
-        card.licence.share_data and not card.licence.share_derived
+        card.licence.share_derived and not card.licence.share_data
     ):
-        found.append("its licence allows sharing the data but not what is derived from them")
+        found.append("its licence allows sharing what is made of the data, but not the data")
     for layout in card.layouts:
         for pattern in (layout.marker, layout.files):
             try:

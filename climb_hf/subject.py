@@ -57,10 +57,11 @@ class Subject:
             which `labels`, `native`, `patient_id`, `age`, `sex`, `split`, and of the first series
             as recorded `rate_hz`, `n_samples`, `n_invalid` and `signal_sha1` (SHA-1 of its
             float32 values, channels in the card's order, physical units) are looked at. Of the
-            first image `image_sha1`: SHA-1 over its bytes in the release. Of the first graph
-            `graph_sha1`: SHA-1 over those of edge_index (`<i4`, by first, then second node),
-            edge_attr (`<f4`), x (`<f4`), y (`|i1`) and matrix (`<f4`) that are given, each as the
-            line "name kind rowsxcolumns" and its values in C order. Of the first profile
+            first image `image_sha1`: SHA-1 over its bytes in the release, and `pixel_sha1`: over
+            its decoded pixels, row by row. Of the first graph `graph_sha1`: SHA-1 over those of
+            edge_index (`<i4`, by first, then second node), edge_attr (`<f4`), x (`<f4`), y (`|i1`)
+            and matrix (`<f4`) that are given, each as the line "name kind rowsxcolumns" and its
+            values in C order. Of the first profile
             `expression_sha1`: SHA-1 over the gene ids, a line each, a zero byte and the float32
             values, every NaN being NumPy's.
         limit: so many records, chosen by a hash of their patients, are opened; the index is
@@ -325,15 +326,18 @@ class Subject:
 
 
 def undecoded(part: Any) -> Any:
-    """Returns a loaded split with images as their bytes, not as the pixels that they decode to."""
-    from datasets import Image, List
+    """Returns a loaded split with images and volumes as their bytes, not as what they decode to."""
+    from datasets import Image, List, Nifti
 
     features = part.features or {}
-    if "images" not in features:
-        return part
-    drawn = {**features["masks"].feature, "mask": Image(decode=False)}
-    part = part.cast_column("images", List(Image(decode=False)))
-    return part.cast_column("masks", List(drawn))
+    kinds = {"images": Image, "masks": Image, "volumes": Nifti, "volume_masks": Nifti}
+    for column in kinds.keys() & set(features):
+        plain = kinds[column](decode=False)
+        drawn = features[column].feature
+        part = part.cast_column(
+            column, List({**drawn, "mask": plain} if "mask" in column else plain)
+        )
+    return part
 
 
 def named(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ the order in which they are run, the cheap ones first.
 
 from __future__ import annotations
 
-from climb_hf.battery import card, harm, index, loading, media, rows
+from climb_hf.battery import card, harm, index, loading, media, rows, volumes
 from climb_hf.battery.registry import Check
 
 CHECKS: dict[str, Check] = {
     function.__name__: function
-    for module in (card, index, rows, media, loading, harm)
+    for module in (card, index, rows, media, volumes, loading, harm)
     for function in module.check.entered
 }

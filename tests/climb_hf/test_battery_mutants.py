@@ -5,8 +5,10 @@ A mutant is a sound source with one fault: in its card, in its reader, or in how
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from PIL import Image
 from climb_hf import builder, catalog, collect, shards, subject
 from climb_hf.card import Access, Licence, Option, Remote, Vocabulary
 from climb_hf.rows import build_row
-from climb_hf.schema import Fault, disk_features
+from climb_hf.schema import Fault, VideoFile, disk_features
 from climb_hf.splits import fraction_of
 from climb_hf.testing import CHECKS, Subject, run_check
 
@@ -215,6 +217,50 @@ def info_of(change):
         row["image_info"] = [{**one, **change(one)} for one in row["image_info"]]
 
     return spoil
+
+
+def volumes_of(change):
+    def spoil(row):
+        row["volumes"] = [
+            {**one, "bytes": change(gzip.decompress(one["bytes"]))} for one in row["volumes"]
+        ]
+
+    return spoil
+
+
+def videos_of(change):
+    def spoil(row):
+        row["videos"] = [{**one, "bytes": change(one["bytes"])} for one in row["videos"]]
+
+    return spoil
+
+
+def all_of(column, **values):
+    def spoil(row):
+        row[column] = [{**one, **values} for one in row[column]]
+
+    return spoil
+
+
+def mask_moved(row):
+    """A mask whose origin lies 50 mm away."""
+    data = bytearray(gzip.decompress(row["volume_masks"][0]["mask"]["bytes"]))
+    for at in (268, 292, 308, 324):  # qoffset_x, and the last number of each row of the affine
+        data[at : at + 4] = struct.pack("<f", struct.unpack("<f", data[at : at + 4])[0] + 50)
+    row["volume_masks"][0]["mask"]["bytes"] = bytes(data)
+
+
+def mask_as_volume(row):
+    row["volume_masks"] = [{**one, "mask": row["volumes"][0]} for one in row["volume_masks"]]
+
+
+def parts_of_one(found):
+    for one in found:
+        if isinstance(one, Fault):
+            yield one
+        else:
+            clip = VideoFile(one.videos[0].path, 0.0, 0.2)
+            yield replace(one, videos=(clip, clip))
 
 
 def sides_swapped(info):
@@ -512,6 +558,29 @@ MUTANTS = (
             ("path", "isic2020", images_of(lambda one: {**one, "path": "a.jpg"})),
         )
     ),
+    *(
+        Mutant(check, name, base="kits23", row=row)
+        for check, name, row in (
+            ("volumes_open_with_their_place", "cut", volumes_of(lambda data: data[:-2000])),
+            ("volumes_open_with_their_place", "no-volume", volumes_of(lambda _: b"no volume")),
+            ("volumes_open_with_their_place", "info-lost", put(volume_info=[])),
+            ("volume_masks_fit_their_volumes", "of-no-volume", all_of("volume_masks", volume=1)),
+            ("volume_masks_fit_their_volumes", "moved", mask_moved),
+            ("volume_masks_fit_their_volumes", "unknown-code", mask_as_volume),
+            ("volumes_are_the_makers", "masks-lost", put(volume_masks=[])),
+        )
+    ),
+    Mutant("volumes_are_the_makers", "rows-shifted", "kits23", read=shifted("volumes")),
+    *(
+        Mutant(check, name, base="covid_blues", row=row)
+        for check, name, row in (
+            ("videos_open_as_described", "cut", videos_of(lambda data: data[: len(data) // 2])),
+            ("videos_open_as_described", "other-length", all_of("video_info", n_frames=7)),
+            ("videos_open_as_described", "info-lost", put(video_info=[])),
+            ("videos_keep_their_bytes", "padded", videos_of(lambda data: data + b"\0" * 8)),
+        )
+    ),
+    Mutant("videos_keep_their_bytes", "twice-the-same", "covid_blues", read=parts_of_one),
     Mutant("images_keep_their_bytes", "encoded-again", "isic2020", row=images_of(encoded_again)),
     Mutant("images_keep_their_bytes", "in-archive", "pad_ufes_20", row=images_of(encoded_again)),
     Mutant("images_keep_their_bytes", "rows-shifted", "ham10000", read=shifted("images")),

@@ -90,7 +90,7 @@ WRONG = {
     "modality-as-text": ({"modality": "ecg"}, "modality='ecg' is not a Modality"),
     "access-unknown": ({"access": "free"}, "access='free' is not a Access"),
     "licence-as-text": ({"licence": "CC-BY-4.0"}, "is not a Licence"),
-    "licence-contradicts-itself": ({"licence": Licence("X", True, False)}, "derived"),
+    "licence-contradicts-itself": ({"licence": Licence("X", False, True)}, "made of the data"),
     "name-in-capitals": ({"name": "Georgia"}, "snake_case"),
     "name-with-hyphen": ({"name": "geor-gia"}, "snake_case"),
     "name-empty": ({"name": ""}, "snake_case"),
