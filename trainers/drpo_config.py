@@ -12,14 +12,15 @@ from trl import GRPOConfig
 from climb_hf.check import check_type
 from climb_hf.errors import CheckpointError, OptionError
 from climb_hf.trainers.drpo_scaling import RULES, Rule, ScalingOptions, rule_class
+from climb_hf.trainers.modality_dropout import DropoutOptions
 
 _PREFIX = "drpo_"
 _PUBLISHED = ("drpo_paper", "drpo_released")
 
 
 @dataclass
-class DRPOConfig(GRPOConfig):
-    """Configuration of `DRPOTrainer`: `trl.GRPOConfig` and the options below.
+class DRPOConfig(DropoutOptions, GRPOConfig):
+    """Configuration of `DRPOTrainer`: `trl.GRPOConfig`, modality dropout and the options below.
 
     Raises:
         OptionError: if an option below has a value that is not allowed, or has no effect beside
@@ -117,6 +118,7 @@ class DRPOConfig(GRPOConfig):
                 "far a rollout is from the other rollouts of its question."
             )
         super().__post_init__()
+        self.check_dropout()
         rule = rule_class(self.domain_scaling)
         check_type("domain_column", self.domain_column, str)
         check_type("group_column", self.group_column, (str, type(None)))

@@ -19,11 +19,12 @@ from typing import Any
 
 from climb_hf.check import check_option
 from climb_hf.errors import OptionError
-from climb_hf.hub import takes_series, with_placeholders
+from climb_hf.hub import takes_images, takes_series, with_placeholders
 from climb_hf.models.series_config import PLACEHOLDER
 from climb_hf.models.series_input import SERIES_INPUTS, PreparedSeries, collate
 from climb_hf.models.series_lm import SERIES_MODULES
 from climb_hf.trainers.drpo_rows import images_of
+from climb_hf.trainers.modality_dropout import check_both_are_taken, with_dropout
 
 logger = logging.getLogger(__name__)
 
@@ -195,6 +196,12 @@ class SeriesRollouts:
         super().__init__(  # type: ignore[call-arg]
             model, reward_funcs, args, train_dataset, *others, **named
         )
+        processor = self.processing_class
+        check_both_are_taken(
+            getattr(args, "modality_dropout", 0.0),
+            series=takes_series(processor),
+            images=takes_images(processor),
+        )
         if _has_column(train_dataset) and not takes_series(self.processing_class):
             logger.warning(
                 "The data have a column %r and the model takes no series: it sees text and images "
@@ -208,6 +215,14 @@ class SeriesRollouts:
         columns: list[str] = self._signature_columns  # type: ignore[attr-defined]
         if COLUMN not in columns:
             columns.append(COLUMN)
+
+    def drop_media(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Returns the rows of a generation after modality dropout, the same for all rollouts."""
+        if not (self.args.modality_dropout and self.model.training):  # type: ignore[attr-defined]
+            return rows
+        args, step = self.args, self.state.global_step  # type: ignore[attr-defined]
+        drawn = (args.modality_dropout, args.modality_dropout_medium, args.seed)
+        return [with_dropout(row, *drawn, time=step) for row in rows]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         generate = super()._generate_and_score_completions  # type: ignore[misc]

@@ -177,7 +177,7 @@ class DRPOTrainer(SeriesRollouts, GRPOTrainer):  # type: ignore[misc]
         return gathered
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        rows = repair_rows(inputs)
+        rows = self.drop_media(repair_rows(inputs))
         check_towers(rows, self._sharded_towers())
         with images_may_be_absent(self):
             output = super()._generate_and_score_completions(rows)

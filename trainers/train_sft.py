@@ -12,12 +12,13 @@ from typing import Any
 
 
 def make_parser() -> Any:
-    """Returns the parser: `ScriptArguments`, `trl.SFTConfig` and `trl.ModelConfig`."""
-    from trl import ModelConfig, SFTConfig, TrlParser
+    """Returns the parser: `ScriptArguments`, `SeriesSFTConfig` and `trl.ModelConfig`."""
+    from trl import ModelConfig, TrlParser
 
     from climb_hf.trainers.scripting import ScriptArguments
+    from climb_hf.trainers.sft_series import SeriesSFTConfig
 
-    return TrlParser((ScriptArguments, SFTConfig, ModelConfig), prog="train_sft")
+    return TrlParser((ScriptArguments, SeriesSFTConfig, ModelConfig), prog="train_sft")
 
 
 def main(script_args: Any, training_args: Any, model_args: Any) -> None:
@@ -25,7 +26,7 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
 
     Args:
         script_args: `ScriptArguments`.
-        training_args: `trl.SFTConfig`; the loss is on the answers only.
+        training_args: `SeriesSFTConfig`; the loss is on the answers only.
         model_args: `trl.ModelConfig`.
     """
     from climb_hf.trainers import scripting

@@ -11,7 +11,8 @@ from climb_hf.models.series_lm import SERIES_MODULES
 from climb_hf.models.tiny_series import tiny_series_config, tiny_series_lm, tiny_series_vlm
 from climb_hf.trainers import DRPOConfig, DRPOTrainer
 from climb_hf.trainers.drpo_series import modules_to_save, with_blocks
-from climb_hf.trainers.sft_series import SeriesCollator, SeriesSFTTrainer
+from climb_hf.trainers.modality_dropout import with_dropout
+from climb_hf.trainers.sft_series import SeriesCollator, SeriesSFTConfig, SeriesSFTTrainer
 from climb_hf.views import Series, encode
 
 BUILDERS = {
@@ -427,23 +428,22 @@ def answered(data, key="completion"):
     return data.map(lambda one: {"messages": [*one["prompt"], *said]}, remove_columns="prompt")
 
 
-def supervised(tmp_path, family, data, **options):
-    from trl import SFTConfig
-
+def supervised(tmp_path, family, data, eval_dataset=None, **options):
     model, processor = BUILDERS[family](family=family)
-    args = SFTConfig(
-        output_dir=str(tmp_path),
-        use_cpu=True,
-        bf16=False,
-        per_device_train_batch_size=4,
-        max_steps=2,
-        learning_rate=1e-2,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        **options,
-    )
-    return SeriesSFTTrainer(model, args, train_dataset=data, processing_class=processor)
+    defaults = {
+        "output_dir": str(tmp_path),
+        "use_cpu": True,
+        "bf16": False,
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 4,
+        "max_steps": 2,
+        "learning_rate": 1e-2,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+    named = {"train_dataset": data, "eval_dataset": eval_dataset, "processing_class": processor}
+    return SeriesSFTTrainer(model, SeriesSFTConfig(**{**defaults, **options}), **named)
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "llama"])
@@ -544,3 +544,218 @@ def test_a_model_learns_to_say_which_lead_carries_a_pulse(tmp_path):
 
     assert right(True) > 0.9
     assert right(False) <= 0.5  # one answer for all, or none
+
+
+# ---- modality dropout ---------------------------------------------------------------------------
+
+
+def both(index, **more):
+    """A row with a series and an image, whose prompt has blocks for them."""
+    blocks = [{"type": "time_series"}, {"type": "image"}, {"type": "text", "text": "Which?"}]
+    made = {**row(2, True), "id": f"made/{index}", "prompt": [user(blocks)], **more}
+    return {**made, "series": made["series"][:1]}
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def kinds(chat):
+    return [part["type"] for part in chat[0]["content"]]
+
+
+def media(one):
+    """Which of the two a row has."""
+    return bool(one["series"]), bool(one["images"])
+
+
+@pytest.mark.parametrize(
+    ("medium", "kept"),
+    [("series", {(False, True)}), ("images", {(True, False)}),
+     ("either", {(False, True), (True, False)})],
+)  # fmt: skip
+def test_one_of_two_media_goes_with_its_places(medium, kept):
+    made = [with_dropout(both(at), 1.0, medium, seed=0, time=0) for at in range(20)]
+    assert {media(one) for one in made} == kept
+    for one in made:
+        has_series, has_images = media(one)
+        places = ["time_series"] * has_series + ["image"] * has_images
+        assert kinds(one["prompt"]) == [*places, "text"]
+
+
+def test_dropout_leaves_rows_with_one_medium_and_other_rows_alone():
+    for index in (0, 1, 3):  # series, neither, an image
+        one = row(index, True)
+        assert with_dropout(one, 1.0, "either", seed=0, time=0) == one
+    assert with_dropout(both(0), 0.0, "either", seed=0, time=0) == both(0)
+
+
+def test_about_the_share_is_dropped_anew_each_time():
+    def lost(time, seed=0):
+        rows = (with_dropout(both(at), 0.3, "series", seed, time) for at in range(400))
+        return [not one["series"] for one in rows]
+
+    # Four standard deviations of a binomial of 400 draws at 0.3.
+    assert abs(sum(lost(0)) - 120) < 4 * (400 * 0.3 * 0.7) ** 0.5
+    assert lost(0) == lost(0)
+    assert lost(0) != lost(1)
+    assert lost(0) != lost(0, seed=1)
+
+
+def test_dropout_needs_an_id_to_agree_on():
+    with pytest.raises(OptionError, match="needs a column `id`"):
+        with_dropout(both(0, id=None), 0.5, "either", seed=0, time=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"modality_dropout": 1.5}, "modality_dropout=1.5 should be from 0 to 1"),
+        ({"modality_dropout_medium": "audio"}, "modality_dropout_medium='audio'"),
+    ],
+)
+@pytest.mark.parametrize("kind", [DRPOConfig, SeriesSFTConfig])
+def test_options_of_dropout_are_checked(kind, options, match, tmp_path):
+    with pytest.raises(OptionError, match=match):
+        kind(str(tmp_path), use_cpu=True, bf16=False, **options)
+
+
+def test_dropout_where_nothing_could_be_dropped_is_refused(make, tmp_path):
+    with pytest.raises(OptionError, match="takes no images"):
+        make("llama", modality_dropout=0.3)
+    with pytest.raises(OptionError, match="takes no images"):
+        supervised(tmp_path, "llama", answered(dataset(False)), modality_dropout=0.3)
+
+
+def test_rollouts_of_a_question_lose_the_same_and_the_loss_sees_what_they_saw(make):
+    rows = [both(index, domain="both") for index in range(8)]
+    trainer = make(
+        data=rows_as_data(rows), modality_dropout=1.0, num_iterations=2, beta=0.04, max_steps=8
+    )
+    processor = trainer.processing_class
+    batches = generated(trainer, n=4)
+    lost = {}
+    for batch in batches:
+        for at, ids in enumerate(batch["prompt_ids"]):
+            n_series = int((ids == processor.time_series_token_id).sum() > 0)
+            n_images = int((ids == processor.image_token_id).sum() > 0)
+            assert n_series + n_images == 1
+            assert n_series == bool(batch["time_series"][at])
+            assert n_images == batch["num_images"][at]
+            lost.setdefault(tuple(ids.tolist()), []).append(n_series)
+        # The reference model is the model itself before any update: it was shown the same.
+        mask = batch["completion_mask"].bool()
+        seen = log_probabilities(trainer, batch)
+        for kept in ("old_per_token_logps", "ref_per_token_logps"):
+            assert torch.allclose(seen[mask], batch[kept][mask], atol=1e-4)
+    assert {one for group in lost.values() for one in group} == {0, 1}  # either of them went
+    drawn = [media(one) for one in trainer.drop_media([rows[0]] * 4)]
+    assert len(set(drawn)) == 1
+    trainer.model.eval()
+    assert media(trainer.drop_media(rows)[0]) == (True, True)
+
+
+def rows_as_data(rows):
+    from datasets import Dataset, List
+    from datasets import Image as ImageFeature
+
+    from climb_hf.schema import disk_features
+
+    made = Dataset.from_list(rows).cast_column("series", disk_features()["series"])
+    return made.cast_column("images", List(ImageFeature()))
+
+
+def test_a_stopped_run_drops_alike_when_it_goes_on(make, tmp_path):
+    data = rows_as_data([both(index, domain="both") for index in range(8)])
+    options = {"data": data, "modality_dropout": 0.5, "max_steps": 4, "save_strategy": "steps"}
+    whole = make(**options, save_steps=2)
+    whole.train()
+    again = make(**options, save_steps=2)
+    again.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
+    for name, tensor in weights(whole).items():
+        assert torch.equal(weights(again)[name], tensor)
+
+
+def test_supervised_dropout_moves_on_with_the_epoch_and_spares_evaluation(tmp_path):
+    data = answered(rows_as_data([both(index) for index in range(8)]))
+    trainer = supervised(
+        tmp_path, "qwen2_5_vl", data, eval_dataset=data, modality_dropout=0.5, max_steps=4
+    )
+    seen = []
+    collate = trainer.data_collator.torch_call
+
+    def listen(examples):
+        batch = collate(examples)
+        epoch = int(trainer.data_collator._epoch)
+        token = trainer.processing_class.time_series_token_id
+        heard = (batch["input_ids"] == token).any(dim=1).tolist()
+        seen.extend((epoch, one["id"], has) for one, has in zip(examples, heard, strict=True))
+        return batch
+
+    trainer.data_collator.torch_call = listen
+    trainer.train()
+    first, second = ({name: has for at, name, has in seen if at == epoch} for epoch in (0, 1))
+    assert set(first) == set(second)
+    assert len(first) == 8
+    assert first != second
+    batch = next(iter(trainer.get_eval_dataloader()))
+    assert len(batch["series_lengths"]) == len(batch["image_grid_thw"]) == 4
+
+
+@pytest.mark.parametrize("share", [0.5, pytest.param(0.0, marks=pytest.mark.slow)])
+def test_a_model_answers_with_a_medium_missing_where_it_was_trained_to(share, tmp_path):
+    # Series and image tell the same. Whoever always has both learns from the image alone.
+    rng = np.random.default_rng(0)
+
+    def told(index):
+        values = rng.normal(0, 1, (2, 100)).astype(np.float32)
+        values[index % 2, 40:60] += 4
+        shade = np.clip(rng.normal((40, 215)[index % 2], 20, (28, 28, 3)), 0, 255)
+        series = Signal(values, 100.0, ("V1", "V5"), ("mV",) * 2)
+        return {
+            "id": f"made/{index}",
+            "prompt": [user("Does V1 carry it?")],
+            "completion": [{"role": "assistant", "content": ("yes", "no")[index % 2]}],
+            "series": [encode(series)],
+            "images": [Image.fromarray(shade.astype(np.uint8))],
+        }
+
+    config = tiny_series_config(patch_samples=10, patches_per_token=10)
+    model, processor = tiny_series_vlm(series_config=config, image_size=28)
+    args = SeriesSFTConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        bf16=False,
+        per_device_train_batch_size=16,
+        max_steps=100,
+        learning_rate=1e-3,
+        lr_scheduler_type="constant",
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        max_grad_norm=1.0,
+        modality_dropout=share,
+    )
+    data = rows_as_data([told(index) for index in range(16 * 100)])
+    SeriesSFTTrainer(model, args, train_dataset=data, processing_class=processor).train()
+    held_out = [told(index) for index in range(40)]
+
+    def right(with_series, with_images):
+        said = hub.generate(
+            model,
+            processor,
+            [one["prompt"] for one in held_out],
+            [one["images"] * with_images for one in held_out],
+            3,
+            [one["series"] * with_series for one in held_out],
+        )
+        asked = zip(said, held_out, strict=True)
+        return np.mean([text.strip() == one["completion"][0]["content"] for text, one in asked])
+
+    assert right(True, True) > 0.9
+    assert right(False, True) > 0.9
+    assert right(False, False) <= 0.5
+    if share:
+        assert right(True, False) > 0.9
+    else:
+        assert right(True, False) < 0.7
