@@ -118,7 +118,7 @@ def load_for_inference(
     """Loads what a training run saved: an adapter with its base, or a whole model.
 
     Args:
-        folder: of the run, or one of its checkpoints; a Hub id of a whole model works too.
+        folder: of the run, or one of its checkpoints, or a name on the Hub.
         device: such as `cuda`; None takes a GPU where there is one.
         dtype: of the weights, `auto` as they were saved.
 
@@ -132,6 +132,7 @@ def load_for_inference(
     import torch
 
     _check_folder(Path(folder))
+    folder = _fetched(folder)
     load = load_merged if is_adapter(folder) else load_model
     model = load(folder, dtype=dtype)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -144,6 +145,17 @@ def load_merged(folder: str | Path, **options: Any) -> Any:
 
     model = PeftModel.from_pretrained(load_model(base_of(folder), **options), str(folder))
     return model.merge_and_unload()
+
+
+def _fetched(name: str | Path) -> str | Path:
+    """The folder of an adapter that is on the Hub; whatever else is named is returned as it is."""
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    if Path(name).is_dir() or find_adapter_config_file(str(name)) is None:
+        return name
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(str(name), ignore_patterns=["checkpoint-*", f"{MERGED_FOLDER}/*"])
 
 
 def _check_folder(folder: Path) -> None:

@@ -40,7 +40,10 @@ def model_card(
     data: Iterable[Mapping[str, str]] = (),
     metrics: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     settings: Mapping[str, Any] | None = None,
+    domains: Sequence[Mapping[str, Any]] = (),
     adapter: bool = False,
+    series: bool = False,
+    hub_id: str | None = None,
     tags: Iterable[str] = (),
 ) -> str:
     """Writes the card of a trained model.
@@ -53,7 +56,11 @@ def model_card(
         data: one entry per source, with `name`, `licence` and, where known, `url` and `note`.
         metrics: tables by title, each the lines of `climb_hf.metrics.answers.evaluate_answers`.
         settings: what the run was told, worth showing.
+        domains: one entry per domain of a DRPO run, with `domain`, `questions`, `reward` and
+            `weight`; the last two are means over the run.
         adapter: whether the weights are a PEFT adapter.
+        series: whether the model takes series.
+        hub_id: under which name the model is on the Hub; None for a folder.
         tags: more tags for the Hub.
     """
     data = [dict(source) for source in data]
@@ -67,6 +74,8 @@ def model_card(
         method=METHODS.get(trainer, trainer),
         data=_data_table(data),
         settings=_settings_table(settings or {}),
+        domains=_domains_text(domains),
+        quick_start=_quick_start(hub_id, series),
         metrics=_metrics_text(metrics or {}),
         versions="\n".join(f"- {package}: {found}" for package, found in versions().items()),
         method_citation=_citation(trainer),
@@ -126,6 +135,37 @@ def _shown_base(base_model: str | None) -> str:
     if _is_folder(base_model):
         return f"`{Path(base_model).resolve().name}` (a local folder)"
     return f"[{base_model}](https://huggingface.co/{base_model})"
+
+
+def _quick_start(hub_id: str | None, series: bool) -> str:
+    """Three lines that let the model answer."""
+    loaded = hub_id or "path/to/this/folder"
+    shown = "series=[signal]" if series else "images=[image]"
+    what = "signal: a climb_hf.Signal" if series else "image: a PIL image"
+    return (
+        "from climb_hf.hub import answer, load_for_inference\n"
+        f"model, processor = load_for_inference({json.dumps(loaded)})\n"
+        f"print(answer(model, processor, question, {shown}))  # {what}"
+    )
+
+
+def _domains_text(domains: Sequence[Mapping[str, Any]]) -> str:
+    if not domains:
+        return ""
+    lines = [
+        "",
+        "What the run asked of each domain; reward (on a scale from 0 to 1) and weight are means "
+        "over the run.",
+        "",
+        "| domain | questions | mean reward | mean weight |",
+        "|---|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {_cell(one['domain'])} | {one['questions']:,} | {one['reward']:.3f} "
+        f"| {one['weight']:.2f} |"
+        for one in domains
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _cell(value: object) -> str:

@@ -95,8 +95,7 @@ def real_data() -> Path:
     return REAL
 
 
-@pytest.fixture
-def hub() -> Iterator[Any]:
+def _hub() -> Iterator[Any]:
     """A stand-in of the Hub, `tests/standins/hub.py`; it saw no route that it does not know.
 
     Nor did its origin of files see a token, which is the Hub's alone.
@@ -109,3 +108,7 @@ def hub() -> Iterator[Any]:
     assert [f"{one.method} {one.path}" for one in made.unknown] == []
     seen = [one for one, _ in made.web.log if one.origin == "files" and one.token]
     assert [f"{one.method} {one.path}" for one in seen] == []
+
+
+hub = pytest.fixture(_hub, name="hub")
+module_hub = pytest.fixture(_hub, scope="module", name="module_hub")

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from climb_hf.errors import OptionError
 from climb_hf.trainers.script_data import generate_answers
+from climb_hf.trainers.script_push import push
 
 if TYPE_CHECKING:
     from climb_hf.trainers.scripting import ScriptArguments
@@ -33,21 +35,6 @@ _SHOWN_SETTINGS = (
     "domain_sampling_power",
     "seed",
 )
-
-
-def check_push(args: ScriptArguments, training_args: Any) -> None:
-    """Raises OptionError before a run whose result may not be pushed to the Hub."""
-    from climb_hf import catalog
-
-    if not training_args.push_to_hub:
-        return
-    cards = [catalog.get(name).card for name in catalog.check_config(args.dataset_name)]
-    closed = [f"{one.name} ({one.licence.name})" for one in cards if not one.licence.share_derived]
-    if closed and not training_args.hub_private_repo:
-        raise OptionError(
-            "push_to_hub: what was trained on these sources may not be published: "
-            f"{', '.join(closed)}. Leave them out, or push with --hub_private_repo true."
-        )
 
 
 def keep_base(model: Any, processor: Any, args: ScriptArguments, training_args: Any) -> None:
@@ -95,17 +82,33 @@ def finish(
         max_new_tokens: of those answers.
     """
     folder = Path(trainer.args.output_dir)
-    trainer.save_model(str(folder))
+    trainer.save_model(str(folder), _internal_call=True)  # without TRL's push of the whole folder
     if trainer.args.should_save:
         scores = _scores(trainer, args, held_out, max_new_tokens)
         _use_card(trainer, _card_facts(trainer, model_args, sources, scores))
         trainer.create_model_card()
         if args.merge_adapter and model_args.use_peft:
             _save_merged(folder)
+        _save_scaler(trainer, folder)
+        if trainer.args.push_to_hub:
+            push(
+                folder,
+                trainer.hub_model_id,
+                private=trainer.args.hub_private_repo,
+                token=trainer.args.hub_token,
+                revision=trainer.args.hub_revision,
+            )
     trainer.accelerator.wait_for_everyone()
-    if trainer.args.push_to_hub:
-        trainer.push_to_hub()
     trainer.end()
+
+
+def _save_scaler(trainer: Any, folder: Path) -> None:
+    """Writes what the scaler of a DRPO run remembers, in the form in which checkpoints hold it."""
+    if hasattr(trainer, "domain_scaler"):
+        from climb_hf.trainers.drpo_trainer import STATE_FILE
+
+        state = {"within_window": 0, "scaler": trainer.domain_scaler.state_dict()}
+        (folder / STATE_FILE).write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
 
 
 def _save_merged(folder: Path) -> None:
@@ -139,7 +142,10 @@ def _card_facts(
 ) -> dict[str, Any]:
     """What the model card says of a run."""
     from climb_hf import catalog
+    from climb_hf.hub import takes_series
 
+    memory = trainer.domain_scaler.memory if hasattr(trainer, "domain_scaler") else {}
+    counts = {name: memory[name].count for name in memory}
     settings = {name: getattr(trainer.args, name, None) for name in _SHOWN_SETTINGS}
     settings = {name: value for name, value in settings.items() if value not in (None, -1)}
     if model_args.use_peft:
@@ -154,8 +160,41 @@ def _card_facts(
         ],
         "metrics": metrics,
         "settings": settings,
+        "domains": domains_of_run(trainer.state.log_history, counts),
         "adapter": model_args.use_peft,
+        "series": takes_series(trainer.processing_class),
+        "hub_id": trainer.hub_model_id if trainer.args.push_to_hub else None,
     }
+
+
+def domains_of_run(
+    history: Sequence[Mapping[str, Any]], counts: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Returns what a DRPO run did with each domain, for its card.
+
+    Args:
+        history: `log_history` of the run's state.
+        counts: questions of each domain.
+
+    Returns:
+        For each domain of the log, in alphabetical order, its questions, and the means over the
+        log of its reward and weight.
+    """
+
+    def mean(name: str) -> float:
+        logged = [line[name] for line in history if math.isfinite(line.get(name, math.nan))]
+        return math.fsum(logged) / len(logged) if logged else math.nan
+
+    found = [
+        {
+            "domain": domain,
+            "questions": count,
+            "reward": mean(f"drpo/reward/{domain}"),
+            "weight": mean(f"drpo/weight/{domain}"),
+        }
+        for domain, count in sorted(counts.items())
+    ]
+    return [one for one in found if not math.isnan(one["weight"])]
 
 
 def _use_card(trainer: Any, facts: dict[str, Any]) -> None:

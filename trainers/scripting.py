@@ -24,7 +24,8 @@ from climb_hf.trainers.script_data import (
     with_completions,
     with_images,
 )
-from climb_hf.trainers.script_saving import check_push, finish, keep_base, rename
+from climb_hf.trainers.script_push import check_push, push
+from climb_hf.trainers.script_saving import finish, keep_base, rename
 
 __all__ = [
     "ScriptArguments",
@@ -41,6 +42,7 @@ __all__ = [
     "load_splits",
     "lora_config",
     "parse",
+    "push",
     "recipe",
     "resume_from",
     "reward_functions",

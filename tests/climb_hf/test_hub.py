@@ -198,6 +198,17 @@ def test_card_shows_no_path_of_the_disk(tmp_path):
     assert "None" not in card
 
 
+def test_card_of_a_model_with_series_on_the_hub_says_so_in_three_lines():
+    domains = [{"domain": "e|cg", "questions": 1200, "reward": 0.25, "weight": 1.5}]
+    facts = {"base_model": None, "trainer": "DRPOTrainer", "domains": domains}
+    card = model_card("x", series=True, hub_id="me/x", **facts)
+    code = card.split("```python\n")[1].split("```")[0].splitlines()
+    assert len(code) == 3
+    assert code[1].endswith('load_for_inference("me/x")') and "series=[signal]" in code[2]
+    assert "| e\\|cg | 1,200 | 0.250 | 1.50 |" in card
+    assert "images=[image]" in model_card("x", base_model=None, trainer="DRPOTrainer")
+
+
 def test_card_cells_cannot_break_the_table_or_the_head():
     card = model_card(
         "x",

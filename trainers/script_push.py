@@ -1,0 +1,137 @@
+"""What goes to the Hub from a training run: the files that load again, and nothing else.
+
+`climb_hf.trainers.scripting` passes these names on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from climb_hf.errors import OptionError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from climb_hf.trainers.scripting import ScriptArguments
+
+logger = logging.getLogger(__name__)
+
+BASE_SUFFIX = "-base"  # of the repository for a base model that is on no Hub yet
+# Names of what models, adapters, processors and the scaler are saved in, and the card.
+_KEPT = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "adapter_config.json",
+    "generation_config.json",
+    "*processor_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "climb_hf_needed.py",
+    "drpo_state.json",
+    "README.md",
+)
+
+
+def check_push(args: ScriptArguments, training_args: Any) -> None:
+    """Checks, before a run, that its result may be pushed; it is then pushed once, at the end.
+
+    TRL's pushes in between send the whole folder: pickled arguments with paths of this machine, and
+    completions with the questions of the data.
+
+    Raises:
+        OptionError: if what was trained on the sources may not be published, or checkpoints were
+            to be pushed.
+    """
+    from climb_hf import catalog
+
+    if not training_args.push_to_hub:
+        return
+    cards = [catalog.get(name).card for name in catalog.check_config(args.dataset_name)]
+    closed = [f"{one.name} ({one.licence.name})" for one in cards if not one.licence.share_derived]
+    if closed and not training_args.hub_private_repo:
+        raise OptionError(
+            "push_to_hub: what was trained on these sources may not be published: "
+            f"{', '.join(closed)}. Leave them out, or push with --hub_private_repo true."
+        )
+    strategy = str(getattr(training_args.hub_strategy, "value", training_args.hub_strategy))
+    if strategy in ("checkpoint", "all_checkpoints"):
+        raise OptionError(
+            f"hub_strategy={strategy!r} pushes checkpoints, which hold pickles with paths of this "
+            "machine and the questions of logged completions. Leave it out: model, processor, card "
+            "and the scaler's state are pushed at the end; resume from output_dir."
+        )
+    if strategy != "end":
+        training_args.hub_strategy = "end"
+
+
+def push(
+    folder: str | Path,
+    name: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    revision: str | None = None,
+) -> str:
+    """Pushes what a run saved, in one commit; returns the name it can be loaded by.
+
+    Of an adapter whose base model is a folder beside it, that goes first, into a repository of its
+    own, `<name>-base`, and the pushed adapter names it as its base.
+
+    Args:
+        folder: of the run. Checkpoints, logs, completions and `.climb` stay where they are.
+        name: of the repository, `namespace/name`.
+        private: whether repositories that are made are private; None takes the Hub's default.
+        token: of the Hub; None takes the one that is logged in.
+        revision: branch to push to; None is main.
+    """
+    from huggingface_hub import HfApi
+
+    from climb_hf import hub
+
+    folder, api = Path(folder), HfApi(token=token)
+    name = api.create_repo(name, private=private, exist_ok=True).repo_id
+    changed: dict[str, bytes] = {}
+    base = folder / hub.BASE_FOLDER
+    if hub.is_adapter(folder) and (base / "config.json").is_file():
+        base_name = f"{name}{BASE_SUFFIX}"
+        api.create_repo(base_name, private=private, exist_ok=True)
+        told = f"---\nlicense: other\n---\n\nThe model that [{name}]({name}) was trained from.\n"
+        _commit(api, base_name, base, {"README.md": told.encode()}, "Base model", None)
+        changed[hub.ADAPTER_FILE] = _with_base(folder / hub.ADAPTER_FILE, base_name)
+    _commit(api, name, folder, changed, "End of training", revision)
+    logger.warning("Pushed to %s", name)
+    return name
+
+
+def _with_base(path: Path, base: str) -> bytes:
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return json.dumps({**facts, "base_model_name_or_path": base}, indent=2).encode()
+
+
+def _commit(
+    api: HfApi,
+    name: str,
+    folder: Path,
+    changed: dict[str, bytes],
+    message: str,
+    revision: str | None,
+) -> None:
+    """Commits the files of a folder that are to be kept, some of them changed."""
+    from huggingface_hub import CommitOperationAdd
+
+    files: dict[str, Any] = {
+        path.name: str(path)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and any(fnmatch(path.name, kept) for kept in _KEPT)
+    }
+    added = [CommitOperationAdd(path, content) for path, content in {**files, **changed}.items()]
+    api.create_commit(name, added, commit_message=message, revision=revision)
