@@ -376,7 +376,8 @@ def test_weights_of_closed_sources_are_not_published(monkeypatch):
     public = SimpleNamespace(push_to_hub=True, hub_private_repo=None)
     with pytest.raises(OptionError, match=r"georgia \(no-derivatives\)"):
         scripting.check_push(args, public)
-    scripting.check_push(args, SimpleNamespace(push_to_hub=True, hub_private_repo=True))
+    private = {"push_to_hub": True, "hub_private_repo": True, "hub_strategy": "end"}
+    scripting.check_push(args, SimpleNamespace(**private))
     scripting.check_push(args, SimpleNamespace(push_to_hub=False))
 
 
