@@ -16,6 +16,7 @@ from climb_hf.models import auto
 if TYPE_CHECKING:
     from climb_hf.export import export_backbone
     from climb_hf.frames import as_images
+    from climb_hf.images import resize, to_rgb
     from climb_hf.loading import load_dataset, load_report
     from climb_hf.metrics.vectors import multi_hot
     from climb_hf.mixing import mixture
@@ -44,7 +45,9 @@ _LAZY = {
     "overlaps": "climb_hf.overlap",
     "plot": "climb_hf.pictures",
     "range_scaled": "climb_hf.views",
+    "resize": "climb_hf.images",
     "to_pyg": "climb_hf.pyg",
+    "to_rgb": "climb_hf.images",
 }
 __all__ = [
     "Series",
@@ -63,7 +66,9 @@ __all__ = [
     "overlaps",
     "plot",
     "range_scaled",
+    "resize",
     "to_pyg",
+    "to_rgb",
 ]
 
 
