@@ -23,7 +23,7 @@ from climb_hf.io.table import begins_with, whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.photos import DICOM_MODE, records_of, with_images
-from climb_hf.radiology import READING_OPTIONS, boxes_of, person_of, read_by
+from climb_hf.radiology import READING_OPTIONS, boxes_of, header_of, person_of, read_by
 from climb_hf.schema import Example, Fault
 
 IMAGE = r"(train|test)/[0-9a-f]{32}\.dicom"
@@ -111,7 +111,7 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
             yield one
         else:
             images = (replace(one.images[0], form=options["dicom_mode"]),)
-            yield replace(one, images=images, **person_of(images[0].path))
+            yield replace(one, images=images, **person_of(header_of(images[0].path)))
 
 
 def _rows(tree: RawTree, options: Mapping[str, Any], table: str) -> Iterator[Example | Fault]:

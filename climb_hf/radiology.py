@@ -34,22 +34,28 @@ _AGE = re.compile(r"(\d{1,3})([YMWD])")
 _A_YEAR: Mapping[str, float] = {"Y": 1, "M": 12, "W": 52.1775, "D": 365.2425}
 
 
-def person_of(path: Path) -> dict[str, Any]:
-    """Returns `age_years` and `sex` as the header of a DICOM file has them; None where unknown.
+def header_of(path: Path, tags: Sequence[str] = ()) -> dict[str, Any]:
+    """Returns elements of a DICOM header, those of its person always among them.
 
-    An age of 0 is what anonymisers leave behind. A header that cannot be read tells nothing here:
-    the file is reported as damaged when its pixels are read.
+    One that cannot be read tells nothing here: the file is reported as damaged when it is opened.
 
     Raises:
         DependencyError: if pydicom is not installed.
     """
     try:
-        found = dicom_header.header(path, ("PatientAge", "PatientSex"))
+        return dicom_header.header(path, ("PatientAge", "PatientSex", *tags))
     except CorruptFileError:
-        found = {}
-    fits = _AGE.fullmatch(str(found.get("PatientAge", "")).strip().upper())
+        return {}
+
+
+def person_of(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `age_years` and `sex` of `header_of`; None where unknown.
+
+    An age of 0 is what anonymisers leave behind.
+    """
+    fits = _AGE.fullmatch(str(header.get("PatientAge", "")).strip().upper())
     age = int(fits[1]) / _A_YEAR[fits[2]] if fits else 0
-    return {"age_years": age or None, "sex": sex_of(str(found.get("PatientSex", "")))}
+    return {"age_years": age or None, "sex": sex_of(str(header.get("PatientSex", "")))}
 
 
 def boxes_of(

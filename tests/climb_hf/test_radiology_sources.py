@@ -177,3 +177,53 @@ def test_a_table_cut_short_is_reported(tree_of):
     table = root / "vindr_cxr/annotations/image_labels_train.csv"
     table.write_bytes(table.read_bytes()[:-30])
     assert "cut short" in faults(root, "vindr_cxr", "damaged")["annotations/image_labels_train.csv"]
+
+
+# --- vindr_mammo -----------------------------------------------------------------------------
+
+
+def test_findings_of_several_categories_are_one_box(tree_of):
+    root, truth = tree_of("vindr_mammo", n=16)
+    rows = rows_of(root, "vindr_mammo")
+    for name, known in truth["records"].items():
+        assert drawn(rows[name]) == known["boxes"]
+        assert rows[name]["image_info"][0]["view"] == known["view"]
+    second = rows[list(truth["records"])[1]]
+    assert [one["label"] for one in second["boxes"]] == [
+        "Mass; Skin Retraction",
+        "Suspicious Calcification",
+    ]
+    assert [one["finding_birads"] for one in second["meta"]["findings"]] == [
+        "BI-RADS 4",
+        "BI-RADS 3",
+    ]
+    assert "box_clipped" in second["flags"]
+
+
+def test_the_grade_of_a_breast_is_a_number_too(tree_of):
+    root, _ = tree_of("vindr_mammo", n=8)
+    for row in rows_of(root, "vindr_mammo").values():
+        (target,) = row["targets"]
+        assert names(row) == [f"BI-RADS {target['value']:g}"]
+
+
+def test_density_is_a_label_set_of_its_own(tree_of):
+    root, truth = tree_of("vindr_mammo", n=8)
+    rows = rows_of(root, "vindr_mammo", label_set="density4")
+    for name, known in truth["records"].items():
+        assert names(rows[name]) == known["native"][1:]
+
+
+def test_the_table_of_findings_stands_in_for_that_of_breasts(tree_of):
+    root, truth = tree_of("vindr_mammo", n=8)
+    (root / "vindr_mammo/breast-level_annotations.csv").unlink()
+    rows = rows_of(root, "vindr_mammo")
+    assert set(rows) == set(truth["records"])
+
+
+def test_a_film_without_a_window_is_shown_and_says_so(tree_of):
+    root, truth = tree_of("vindr_mammo", n=4)
+    rows = rows_of(root, "vindr_mammo")
+    third = rows[list(truth["records"])[2]]
+    assert third["meta"]["window"] == "percentiles 0.5 to 99.5"
+    assert np.asarray(third["images"][0]).max() == 255
