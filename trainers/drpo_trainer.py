@@ -44,6 +44,7 @@ from climb_hf.trainers.drpo_sampling import (
 )
 from climb_hf.trainers.drpo_scaling import DomainScaler
 from climb_hf.trainers.drpo_series import SeriesRollouts
+from climb_hf.trainers.drpo_vllm import VLLMRollouts
 
 __all__ = [
     "STATE_FILE",
@@ -65,7 +66,7 @@ _PLACEHOLDERS = ("image_token_id", "video_token_id", "time_series_token_id")
 # ---- trainer ------------------------------------------------------------------------------------
 
 
-class DRPOTrainer(SeriesRollouts, GRPOTrainer):  # type: ignore[misc]
+class DRPOTrainer(SeriesRollouts, VLLMRollouts, GRPOTrainer):  # type: ignore[misc]
     """TRL's `GRPOTrainer` with advantages weighted by domain; same arguments, same use.
 
     With `scale_rewards="group"` and `multi_objective_aggregation="sum_then_normalize"` (TRL's

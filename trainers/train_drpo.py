@@ -32,8 +32,12 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
     """
     from climb_hf.trainers import scripting
     from climb_hf.trainers.drpo_trainer import DRPOTrainer
+    from climb_hf.trainers.drpo_vllm import check_vllm
+    from climb_hf.trainers.vllm_pictures import plain_for_vllm, wants_pictures
 
     scripting.check_push(script_args, training_args)
+    if training_args.vllm_with_series == "stop":  # else the trainer sees whether vLLM is needed
+        check_vllm(training_args)
     rewards = scripting.reward_functions(script_args, training_args)
     resume = scripting.resume_from(training_args)
     model, processor = scripting.load_model_and_processor(
@@ -42,6 +46,8 @@ def main(script_args: Any, training_args: Any, model_args: Any) -> None:
         series_encoder=script_args.series_encoder,
         seed=training_args.seed,
     )
+    if wants_pictures(training_args, processor):
+        model, processor = plain_for_vllm(model, processor, training_args)
     train, held_out = scripting.load_splits(script_args, training_args, processor)
 
     def prepared(rows: Any) -> Any:
