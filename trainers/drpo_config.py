@@ -98,8 +98,9 @@ class DRPOConfig(DropoutOptions, GRPOConfig):
     vllm_with_series: str = field(
         default="stop",
         metadata={
-            "help": "use_vllm with rows that hold series, which vLLM cannot take: 'stop', or "
-            "generate with 'transformers' instead."
+            "help": "use_vllm with a model and rows that hold series, which vLLM cannot take: "
+            "'stop'; generate with 'transformers' instead; or draw each recording as a 'picture' "
+            "and train the model without its encoder of series."
         },
     )
     allow_unaligned_checkpoints: bool = field(

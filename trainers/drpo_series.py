@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 COLUMN = "series"
 BLOCK = "time_series"
-VLLM_CHOICES = ("stop", "transformers")
+VLLM_CHOICES = ("stop", "transformers", "picture")
 RowSeries = list[list[PreparedSeries]]  # the pieces of each series of a row
 
 
@@ -191,8 +191,11 @@ class SeriesRollouts:
         *others: Any,
         **named: Any,
     ) -> None:
-        if _has_column(train_dataset):
-            _check_run(model, args, named)
+        if _has_column(train_dataset) and _check_run(model, args, named) == "picture":
+            from climb_hf.trainers.vllm_pictures import drawn_run
+
+            model, train_dataset, named = drawn_run(model, args, train_dataset, others, named)
+            others = ()
         super().__init__(  # type: ignore[call-arg]
             model, reward_funcs, args, train_dataset, *others, **named
         )
@@ -274,10 +277,13 @@ def _has_column(dataset: Any) -> bool:
     return COLUMN in (getattr(dataset, "column_names", None) or ())
 
 
-def _check_run(model: Any, args: Any, named: Mapping[str, Any]) -> None:
+def _check_run(model: Any, args: Any, named: Mapping[str, Any]) -> str | None:
     """Refuses what cannot work with series, before any weight is loaded.
 
     A model that takes no series is let through: the column is then of no use to it.
+
+    Returns:
+        How the run goes by vLLM's limits, one of `VLLM_CHOICES`; None where they do not matter.
     """
     config = getattr(model, "config", None)
     if isinstance(model, str):
@@ -285,7 +291,7 @@ def _check_run(model: Any, args: Any, named: Mapping[str, Any]) -> None:
 
         config = AutoConfig.from_pretrained(model)
     if getattr(config, "time_series_token_id", None) is None:
-        return
+        return None
     for name in ("tools", "environment_factory", "rollout_func"):
         if named.get(name):
             raise OptionError(
@@ -293,7 +299,7 @@ def _check_run(model: Any, args: Any, named: Mapping[str, Any]) -> None:
                 "know nothing of them. Leave it out, or draw the series as images."
             )
     if not getattr(args, "use_vllm", False):
-        return
+        return None
     choice = check_option(
         "vllm_with_series", getattr(args, "vllm_with_series", VLLM_CHOICES[0]), VLLM_CHOICES
     )
@@ -301,7 +307,10 @@ def _check_run(model: Any, args: Any, named: Mapping[str, Any]) -> None:
         raise OptionError(
             "use_vllm=True with series: vLLM takes token ids and images, and no series. Set "
             "use_vllm=False; or vllm_with_series='transformers', which does the same and says so; "
-            "or draw the series as images (climb_hf.trainers.scripting.with_images)."
+            "or vllm_with_series='picture', which draws the series and trains the model without "
+            "its encoder of them."
         )
-    logger.warning("vLLM takes no series: completions are generated with transformers instead.")
-    args.use_vllm = False
+    if choice == "transformers":
+        logger.warning("vLLM takes no series: completions are generated with transformers instead.")
+        args.use_vllm = False
+    return choice

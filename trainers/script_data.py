@@ -66,9 +66,10 @@ def load_questions(
         )
     dataset = draw_samples(dataset, max_samples, seed)
     if check_option("series_as", series_as, SERIES_AS) == "signal":
-        return _with_decoded_images(dataset)
+        return _in_rgb(dataset)
     width_px, keep = args.image_width_px, series_as == "both"
-    return with_images(dataset, width_px=width_px, num_proc=args.num_proc, keep_series=keep)
+    shown = with_images(dataset, width_px=width_px, num_proc=args.num_proc, keep_series=keep)
+    return _in_rgb(shown)
 
 
 def series_as_of(args: ScriptArguments, processor: Any) -> str:
@@ -95,12 +96,13 @@ def series_as_of(args: ScriptArguments, processor: Any) -> str:
     return wanted
 
 
-def _with_decoded_images(dataset: Dataset) -> Dataset:
-    from datasets import Image, List
+def _in_rgb(dataset: Dataset) -> Dataset:
+    """Shows images decoded and in RGB: processors turn 16-bit grey into white, as Pillow does."""
+    from climb_hf.images import RgbImages
 
     if "images" not in dataset.column_names:
         return dataset
-    return dataset.cast_column("images", List(Image()))
+    return dataset.cast_column("images", RgbImages())
 
 
 def _more_options(args: ScriptArguments) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def with_images(
 
     dropped = [] if keep_series else ["series"]
     features = {name: kind for name, kind in dataset.features.items() if name not in dropped}
-    return dataset.map(
+    drawn = dataset.map(
         _draw,
         # The code of the renderer is part of the cache key, so that an old sheet is never served.
         fn_kwargs={"width_px": width_px, "code": _digest(Path(render.__file__))},
@@ -181,6 +183,21 @@ def with_images(
         num_proc=num_proc,
         desc="Drawing ECG sheets",
     )
+    if not keep_series:
+        _say_what_is_not_drawn(dataset, drawn)
+    return drawn
+
+
+def _say_what_is_not_drawn(dataset: Dataset, drawn: Dataset) -> None:
+    pairs = zip(_filled(dataset, "series"), _filled(drawn, "images"), strict=True)
+    n_lost = sum(heard and not seen for heard, seen in pairs)
+    if n_lost:
+        logger.warning(
+            "%d of %d questions have series that no sheet is drawn of, and are left with their "
+            "text alone. Take a model that takes series (--series_encoder fresh).",
+            n_lost,
+            len(dataset),
+        )
 
 
 def _draw(row: dict[str, Any], width_px: int, code: str) -> dict[str, Any]:
@@ -239,21 +256,41 @@ def with_completions(dataset: Dataset, *, boxed_share: float = 1.0, seed: int = 
 
 
 def fit_to(processor: Any, dataset: Dataset) -> Dataset:
-    """Drops the images where the model takes none, and says how many rows that concerns."""
-    from climb_hf.hub import takes_images
+    """Drops the images or series where the model takes none, and says how many rows lose them."""
+    from climb_hf.hub import takes_images, takes_series
 
-    if takes_images(processor) or "images" not in dataset.column_names:
-        return dataset
-    column = dataset.with_format("arrow")["images"]
-    n_shown = sum(1 for one in column if one.as_py())
-    if n_shown:
-        logger.warning(
-            "The model takes text only: %d of %d questions lose their images. For images, choose "
-            "an image-text-to-text model.",
-            n_shown,
-            len(dataset),
-        )
-    return dataset.remove_columns("images")
+    sides = (
+        ("images", takes_images, "For images, choose an image-text-to-text model."),
+        (
+            "series",
+            takes_series,
+            "Draw them (--series_as picture), or take --series_encoder fresh.",
+        ),
+    )
+    for column, takes, advice in sides:
+        if takes(processor) or column not in dataset.column_names:
+            continue
+        n_lost = sum(_filled(dataset, column))
+        if n_lost:
+            logger.warning(
+                "The model takes no %s: %d of %d questions lose their %s. %s",
+                column,
+                n_lost,
+                len(dataset),
+                column,
+                advice,
+            )
+        dataset = dataset.remove_columns(column)
+    return dataset
+
+
+def _filled(dataset: Dataset, column: str) -> list[bool]:
+    """Which rows have something in a column of lists; what it is, is not decoded."""
+    import pyarrow.compute as pc
+
+    batches = dataset.select_columns([column]).with_format("arrow").iter(batch_size=256)
+    lengths = (pc.list_value_length(batch[column]).to_pylist() for batch in batches)
+    return [bool(length) for own in lengths for length in own]
 
 
 def filter_long(dataset: Dataset, processor: Any, max_tokens: int | None) -> Dataset:

@@ -137,6 +137,17 @@ def test_questions_of_made_ecgs_come_with_sheets(ecg_tree):
     assert row["answer"]
 
 
+def test_images_of_any_mode_reach_a_model_in_rgb(tmp_path, load_fake):
+    load_fake("aptos2019").make(tmp_path / "raw" / "aptos2019", n=6)
+    deep = np.linspace(0, 4000, 40 * 32).astype(np.uint16).reshape(32, 40)
+    for file in tmp_path.rglob("train_images/*.png"):
+        Pil.fromarray(deep).save(file)
+    args = ScriptArguments(dataset_name="aptos2019", data_dir=str(tmp_path / "raw"))
+    for series_as in ("signal", "picture"):
+        (image,) = scripting.load_questions(args, "train", series_as=series_as)[0]["images"]
+        assert (image.mode, image.getextrema()) == ("RGB", ((0, 255),) * 3)
+
+
 def test_the_style_of_the_question_reaches_the_source(ecg_tree):
     args = ScriptArguments(
         dataset_name="ecg", data_dir=str(ecg_tree.root), question="choice", image_width_px=224
@@ -416,6 +427,21 @@ def test_the_tokens_of_series_count_towards_the_length_of_a_question():
     rows = series_rows([0, 2, 9])
     assert scripting.filter_long(rows, processor, bare + 2)["id"] == ["made/0", "made/1"]
     assert len(scripting.filter_long(rows, processor, bare + 9)) == 3
+
+
+def test_a_model_without_series_loses_them_and_says_so(pair, caplog):
+    rows = series_rows([2, 0, 3])
+    assert "series" in scripting.fit_to(tiny_series_lm()[1], rows).column_names
+    fitted = scripting.fit_to(pair[1], rows)
+    assert "series" not in fitted.column_names
+    assert "2 of 3 questions lose their series" in caplog.text
+
+
+def test_series_that_no_sheet_is_drawn_of_are_counted(caplog):
+    rows = series_rows([2, 0, 3]).add_column("modality", ["eeg", "eeg", "ecg"])
+    drawn = scripting.with_images(rows, width_px=200)
+    assert [len(one["images"]) for one in drawn] == [0, 0, 1]
+    assert "1 of 3 questions have series that no sheet is drawn of" in caplog.text
 
 
 def test_answers_depend_on_the_series_and_not_on_the_batch():

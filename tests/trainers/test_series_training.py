@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig
 from PIL import Image
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from climb_hf import Signal, hub
 from climb_hf.errors import OptionError
 from climb_hf.models.series_lm import SERIES_MODULES
 from climb_hf.models.tiny_series import tiny_series_config, tiny_series_lm, tiny_series_vlm
 from climb_hf.trainers import DRPOConfig, DRPOTrainer
-from climb_hf.trainers.drpo_series import modules_to_save, with_blocks
+from climb_hf.trainers.drpo_series import modules_to_save, takes_series, with_blocks
 from climb_hf.trainers.modality_dropout import with_dropout
 from climb_hf.trainers.sft_series import SeriesCollator, SeriesSFTConfig, SeriesSFTTrainer
+from climb_hf.trainers.vllm_pictures import drawn_run
 from climb_hf.views import Series, encode
 
 BUILDERS = {
@@ -62,8 +65,6 @@ def letters(completions, **kwargs):
 @pytest.fixture
 def make(tmp_path):
     def trainer(family="qwen2_5_vl", data=None, model=None, lora=True, **options):
-        from peft import LoraConfig
-
         own, processor = model or BUILDERS[family](family=family)
         named = {
             name: options.pop(name)
@@ -311,6 +312,33 @@ def test_vllm_gives_way_where_the_user_says_so(make, caplog):
     trainer = make("llama", use_vllm=True, vllm_with_series="transformers", max_steps=1)
     assert "generated with transformers instead" in caplog.text
     trainer.train()
+
+
+def test_vllm_gets_pictures_and_a_model_without_the_tower_where_the_user_says_so(make, caplog):
+    options = {"use_vllm": True, "vllm_with_series": "picture"}
+    # vLLM is not installed, and TRL says so once all is ready for it.
+    with pytest.raises(ImportError, match="vLLM"):
+        make(**options)
+    assert "recordings are drawn as pictures" in caplog.text
+    args = make(max_steps=1).args  # a run that does without vLLM shows that the rest trains
+    lora = LoraConfig(target_modules=r".*q_proj", modules_to_save=list(SERIES_MODULES))
+    model, processor = tiny_series_vlm()
+    named = {"processing_class": processor, "peft_config": lora, "eval_dataset": dataset(True, 2)}
+    plain, drawn, named = drawn_run(model, args, dataset(True), (), named)
+    assert type(plain) is Qwen2_5_VLForConditionalGeneration
+    assert plain.name_or_path == f"{args.output_dir}/base"  # what vLLM is told to load
+    assert [len(one["images"]) for one in drawn] == [1, 0, 1, 1] * 2  # its own image stays
+    assert "series" not in drawn.column_names + named["eval_dataset"].column_names
+    assert not lora.modules_to_save
+    trainer = DRPOTrainer(plain, letters, args, drawn, **named)
+    trainer.train()
+    trainer.save_model(args.output_dir)
+    assert not takes_series(hub.load_for_inference(args.output_dir, device="cpu")[1])
+
+
+def test_series_are_not_drawn_for_a_model_without_eyes(make):
+    with pytest.raises(OptionError, match="takes no images, so series cannot be drawn"):
+        make("llama", use_vllm=True, vllm_with_series="picture")
 
 
 def test_an_unknown_choice_for_vllm_is_refused(make):
