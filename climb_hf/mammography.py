@@ -64,7 +64,7 @@ def told_view(header: Mapping[str, Any]) -> tuple[str | None, str | None]:
         header: with ImageLaterality and ViewCodeSequence, where the file has them.
     """
     side = str(header.get("ImageLaterality", "")).strip().upper()
-    coded = next(iter(header.get("ViewCodeSequence", ())), {})
+    coded: Mapping[str, Any] = next(iter(header.get("ViewCodeSequence", ())), {})
     words = (str(coded.get(name, "")).strip().lower() for name in ("CodeValue", "CodeMeaning"))
     view = next((_VIEWS[word] for word in words if word in _VIEWS), None)
     return side if side in ("L", "R") else None, view

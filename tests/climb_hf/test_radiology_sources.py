@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
-from climb_hf.errors import OptionError
+from climb_hf.errors import DependencyError, OptionError, TooManyBadRecordsError
 from climb_hf.loading import load_dataset, load_report
 from climb_hf.radiology import fused, overlap
 from climb_hf.schema import Box
@@ -227,3 +229,55 @@ def test_a_film_without_a_window_is_shown_and_says_so(tree_of):
     third = rows[list(truth["records"])[2]]
     assert third["meta"]["window"] == "percentiles 0.5 to 99.5"
     assert np.asarray(third["images"][0]).max() == 255
+
+
+# --- cmmd ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workbooks():
+    return pytest.importorskip("openpyxl")
+
+
+def test_a_breast_has_its_own_images_only(tree_of, workbooks):
+    root, truth = tree_of("cmmd", n=8)
+    rows = rows_of(root, "cmmd")
+    assert set(rows) == set(truth["records"])
+    for name, row in rows.items():
+        side = name[-1]
+        assert [one["view"] for one in row["image_info"]] == [f"{side}-CC", f"{side}-MLO"]
+    assert names(rows["D1-0001_L"]) == ["Benign"]
+    assert names(rows["D1-0001_R"]) == ["Malignant"]
+    assert rows["D1-0001_L"]["split"] == rows["D1-0001_R"]["split"]
+    assert rows["D1-0001_R"]["meta"]["abnormality"] == "calcification"
+
+
+def test_the_splits_of_cmmd_do_not_follow_the_order_of_its_table(tree_of, workbooks):
+    root, _ = tree_of("cmmd", n=24)
+    rows = rows_of(root, "cmmd").values()
+    cohorts = {
+        split: {r["id"][5:7] for r in rows if r["split"] == split} for split in ("train", "test")
+    }
+    assert cohorts["train"] == cohorts["test"] == {"D1", "D2"}
+
+
+def test_patients_are_found_without_descriptive_names(tree_of, workbooks):
+    root, truth = tree_of("cmmd", "make_by_uid")
+    rows = rows_of(root, "cmmd")
+    assert set(rows) == set(truth["records"])
+    for name, known in truth["records"].items():
+        assert names(rows[name]) == known["labels"]
+
+
+def test_a_workbook_without_its_reader_says_how_to_install_it(tree_of, workbooks, monkeypatch):
+    root, _ = tree_of("cmmd", n=4)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DependencyError, match=r"pip install 'climb-hf\[xlsx\]'"):
+        rows_of(root, "cmmd")
+
+
+def test_a_workbook_that_is_none_is_reported(tree_of, workbooks):
+    root, _ = tree_of("cmmd", n=4)
+    (root / "cmmd/CMMD_clinicaldata_revision.xlsx").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(TooManyBadRecordsError, match="cannot be read as a workbook"):
+        rows_of(root, "cmmd")

@@ -1,0 +1,132 @@
+"""CMMD: mammograms of breasts with a biopsy, from Guangzhou, benign or malignant."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from climb_hf.card import CC_BY_4_0, Access, Layout, Remote, SourceCard, SplitRule
+from climb_hf.io.table import read_csv
+from climb_hf.io.tree import RawTree
+from climb_hf.io.xlsx import read_xlsx
+from climb_hf.lazy import builder_of
+from climb_hf.mammography import MAMMOGRAPHY, classes, told_view, view_of
+from climb_hf.people import years_of
+from climb_hf.photos import DICOM_MODE, kept, records_of
+from climb_hf.radiology import header_of, person_of
+from climb_hf.schema import Example, Fault, ImageFile
+
+NAME = "CMMD_clinicaldata_revision"
+TABLE = rf"{NAME}\.(csv|xlsx)"
+BY_NAME = r"D[12]-\d{4}/[^/]+/[^/]+/\d+-\d+\.dcm"
+BY_UID = r"1\.3\.6\.1\.4\.1\.14519\.[\d.]+/\d+-\d+\.dcm"
+CARD = SourceCard(
+    name="cmmd",
+    title="CMMD, the Chinese Mammography Database",
+    summary="mammograms of 1,775 patients by breast, benign or malignant by biopsy",
+    licence=CC_BY_4_0,
+    access=Access.OPEN,
+    homepage="https://www.cancerimagingarchive.net/collection/cmmd/",
+    citation="Cui et al. (2021), The Cancer Imaging Archive, doi:10.7937/tcia.eqde-4b16",
+    release="TCIA, with CMMD_clinicaldata_revision",
+    remotes=(Remote("https://www.cancerimagingarchive.net/collection/cmmd/"),),
+    layouts=(
+        Layout(
+            "NBIA, descriptive names",
+            marker=BY_NAME,
+            files=rf"{TABLE}|{BY_NAME}",
+            example="CMMD/D2-0070/07-18-2011-NA-NA-24937/1.000000-NA-18176/1-4.dcm",
+        ),
+        Layout(
+            "NBIA, names of studies",
+            marker=BY_UID,
+            files=rf"{TABLE}|{BY_UID}",
+            example="1.3.6.1.4.1.14519.5.2.1.1239.1759.335790956959211/1-1.dcm",
+        ),
+    ),
+    vocabularies=(classes("biopsy2", {"Benign": "Benign", "Malignant": "Malignant"}),),
+    split=SplitRule({"train": 0.75, "test": 0.25}),
+    n_records=1_872,
+    n_patients=1_775,
+    options={"dicom_mode": DICOM_MODE},
+    question="breast_biopsy",
+    shown="Mammograms of one breast are given, an image a view. Is its abnormality benign?",
+    quirks=(
+        "a record is a breast of the table with all its images; CLIMB shows the images of both "
+        "breasts for each",
+        "the tag of the side is wrong in some files: a breast whose side no image has is missing, "
+        "and images of a breast that the table does not list are left out",
+        "the table ends with the cancers of known subtype (D2): a split by its order tests on "
+        "malignant breasts alone",
+        "the table is a workbook: install climb-hf[xlsx], or export it as CSV beside it",
+    ),
+    **MAMMOGRAPHY,
+)
+COLUMNS = ("ID1", "LeftRight", "Age", "abnormality", "classification")
+KEPT = ("number", "abnormality", "subtype")
+TAGS = ("PatientID", "ImageLaterality", "ViewCodeSequence", "Manufacturer")
+PATIENT = re.compile(r"(?:.*/)?(D[12]-\d{4})/")
+
+
+def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
+    """Yields a record a breast of the table, with every image that the headers say is of it."""
+    shown: dict[str, list[ImageFile]] = defaultdict(list)
+    yield from _lying(tree, options, shown)
+    listed = set()
+    for one in records_of(sorted(tree.find(TABLE)), partial(_rows, tree), f"{NAME}.xlsx"):
+        listed.add(one.record)
+        images = sorted(shown.get(one.record, ()), key=lambda image: (image.view, image.path))
+        if isinstance(one, Fault):
+            yield one
+        elif not images:
+            other = shown.keys() & {f"{one.patient_id}_L", f"{one.patient_id}_R"}
+            why = f"all images are of {min(other)}" if other else "no image of it is there"
+            yield Fault(one.record, "missing", why)
+        else:
+            header = header_of(images[0].path, TAGS)
+            meta = {**one.meta, **{k: str(header[k]) for k in ("Manufacturer",) if k in header}}
+            sex = person_of(header)["sex"]
+            yield replace(one, images=tuple(images), sex=sex, meta=meta)
+    for record in sorted(shown.keys() - listed):
+        yield Fault(record, "left out", "images of a breast that the table does not list")
+
+
+def _lying(
+    tree: RawTree, options: Mapping[str, Any], shown: dict[str, list[ImageFile]]
+) -> Iterator[Fault]:
+    """Fills in breast -> its images; yields images of which no header tells the side."""
+    for path in sorted(tree.find(rf"{BY_NAME}|{BY_UID}")):
+        header = header_of(tree.path(path), TAGS)
+        named = PATIENT.match(path)
+        patient = named[1] if named else str(header.get("PatientID", "unknown"))
+        side, view = told_view(header)
+        if side:
+            view = view_of(side, view) if view else side
+            image = ImageFile(tree.path(path), view, form=options["dicom_mode"])
+            shown[f"{patient}_{side}"].append(image)
+        else:
+            kind, why = ("left out", "names no side") if header else ("damaged", "cannot be read")
+            name = path.rpartition("/")[2].removesuffix(".dcm")
+            yield Fault(f"{patient}_{name}", kind, f"its header {why}, so it is not shown", path)
+
+
+def _rows(tree: RawTree, table: str) -> Iterator[Example]:
+    path = tree.path(table)
+    rows = read_xlsx(path, COLUMNS) if path.suffix == ".xlsx" else read_csv(path, COLUMNS, ",;")
+    for row in rows:
+        cells = {name: (cell or "").strip() for name, cell in row.items() if name}
+        side = cells["LeftRight"].upper()[:1]
+        yield Example(
+            record=f"{cells['ID1']}_{side}",
+            native=tuple(filter(None, [cells["classification"].capitalize()])),
+            patient_id=cells["ID1"],
+            age_years=years_of(cells["Age"]),
+            meta={**kept(cells, KEPT), "abnormality": cells["abnormality"].lower()},
+        )
+
+
+__getattr__ = builder_of(__name__)
