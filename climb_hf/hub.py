@@ -282,7 +282,9 @@ def _inputs(
     series: Sequence[Sequence[Any]] | None,
 ) -> Any:
     """The batch as tensors, padded on the left."""
-    shown = [list(one) if takes_images(processor) else [] for one in images]
+    from climb_hf.images import to_rgb
+
+    shown = [[*map(to_rgb, own)] if takes_images(processor) else [] for own in images]
     given = series if series is not None and takes_series(processor) else [()] * len(shown)
     texts = [
         rendered(processor, prompt, len(seen), len(own))

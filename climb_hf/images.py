@@ -10,12 +10,13 @@ from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from climb_hf.check import check_type
 from climb_hf.errors import CorruptFileError, OptionError
 from climb_hf.io.image import png_of
 
+_TURNED = ExifTags.Base.Orientation
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # grey of more than 8 bits
 
 
@@ -33,7 +34,7 @@ def opened(value: Any) -> Image.Image:
             raise CorruptFileError(
                 f"a stored image does not decode: {error}. Build the data set again."
             ) from error
-    return ImageOps.exif_transpose(value)
+    return ImageOps.exif_transpose(value) if value.getexif().get(_TURNED, 1) != 1 else value
 
 
 def to_rgb(value: Any, window: tuple[float, float] | None = None) -> Image.Image:

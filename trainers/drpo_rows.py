@@ -17,6 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from PIL import Image
+
+from climb_hf.images import to_rgb
+
 IMAGE_INPUTS = (
     "pixel_values",
     "image_grid_thw",
@@ -28,11 +32,17 @@ IMAGE_INPUTS = (
 
 
 def images_of(row: Mapping[str, Any]) -> list[Any]:
-    """Returns the images of a row: those of `images`, else that of `image`, else none."""
+    """Returns the images of a row: those of `images`, else that of `image`, else none.
+
+    Decoded ones are in RGB: processors turn 16-bit grey into white, as Pillow does.
+    """
     several = row.get("images")
-    if several is not None:
-        return [image for image in several if image is not None]
-    return [] if row.get("image") is None else [row["image"]]
+    found = [row.get("image")] if several is None else several
+    return [
+        to_rgb(image) if isinstance(image, Image.Image) else image
+        for image in found
+        if image is not None
+    ]
 
 
 def repair_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -82,12 +82,14 @@ def _image(path: str) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     from climb_hf.errors import CorruptFileError, DataNotFoundError
+    from climb_hf.images import to_rgb
 
     if not Path(path).is_file():
         raise DataNotFoundError(f"--image {path} is not there. Give the path of a picture.")
     try:
         with Image.open(path) as opened:
-            return opened.convert("RGB")
+            opened.load()
+            return to_rgb(opened)
     except (UnidentifiedImageError, OSError) as error:
         raise CorruptFileError(
             f"--image {path} cannot be read as a picture: {error}. Give a PNG or a JPEG."

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -68,6 +70,20 @@ def test_answering_leaves_the_model_in_training_mode(pair):
     answer(model, processor, QUESTION, max_new_tokens=2)
     assert model.training
     model.eval()
+
+
+def test_16_bit_grey_is_shown_as_grey_and_not_as_white(pair):
+    model, processor = pair
+    seen, call = [], processor.image_processor.preprocess
+
+    def noted(images, *args, **kwargs):
+        seen.extend(np.asarray(one) for one in images)
+        return call(images, *args, **kwargs)
+
+    deep = Image.fromarray(np.linspace(0, 4000, 56 * 56).astype(np.uint16).reshape(56, 56))
+    with mock.patch.object(processor.image_processor, "preprocess", noted):
+        answer(model, processor, QUESTION, [deep], 2)
+    assert [(one.min(), one.max(), one.shape[-1]) for one in seen] == [(0, 255, 3)]
 
 
 def test_placeholders_of_images_are_never_written(pair):
