@@ -305,6 +305,22 @@ def test_the_plan_is_said_at_the_start_and_the_unseen_at_the_end(
     assert "none of: rare (1 of 16 rows)" in said[-1]
 
 
+def test_a_run_whose_rollouts_are_all_alike_is_warned_of_while_it_runs(make_trainer, warned):
+    make_trainer(fixed(*(1.0,) * 8), max_steps=6, max_completion_length=2).train()
+    (flat,) = [one for one in warned() if "one and the same reward" in one]
+    assert flat.startswith("100% of the questions of the last 5 generations")
+
+
+def test_a_domain_with_all_the_weight_is_warned_of_while_it_runs(make_trainer, warned):
+    # Domain ct is always right and ecg half the time: ecg has all of the weight that teaches.
+    def half(completions, *, domain, **kwargs):
+        return [1.0 if d == "ct" else float(i % 2) for i, d in enumerate(domain)]
+
+    make_trainer(half, max_steps=8, max_completion_length=2).train()
+    (alone,) = [one for one in warned() if "of all weight" in one]
+    assert "domain 'ecg' had 100% of all weight" in alone and "(ct)" in alone
+
+
 # ---- options that do not go together ------------------------------------------------------------
 
 
