@@ -97,7 +97,7 @@ class ImageFile:
         key: name of the image within the archive; None where `path` is the image.
         form: what a DICOM file becomes: `uint8` or `uint16` (as it is shown, in 8 or 16 bits of
             grey) or `raw` (values as they are stored). Other files do not heed it.
-        frame: of a DICOM file with several, counted from 0.
+        frame: of a video, or of a DICOM file with several, counted from 0.
         crop: x1, y1, x2, y2 in px of the upright image: only that part is stored, as PNG.
     """
 
@@ -128,16 +128,19 @@ class Box:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """Where a mask lies: an image file whose pixels above 0 are meant, or which holds codes.
+    """Where a mask lies: an image file whose bright pixels are meant, or which holds codes.
 
     Attributes:
-        path: the mask, or a zip archive that it lies in.
+        path: the mask, or a zip archive that it lies in, or the table that holds its outline.
         label: what it shows; None where its pixels hold codes, explained by the card.
         image: which of the record's images it lies over.
         reader: who drew it, where the release tells readers apart.
         key: name of the mask within the archive; None where `path` is the mask.
         codes: released code -> stored code, any other becomes 0; None takes them as they are.
         crop: as that of its image.
+        above: a pixel is meant from the next shade on; other than 0 for masks that lost some of
+            their shades to compression.
+        outline: corners (x, y) in px of the image, in place of pixels.
     """
 
     path: Path
@@ -147,6 +150,8 @@ class MaskFile:
     key: str | None = None
     codes: Mapping[int, int] | None = None
     crop: tuple[int, int, int, int] | None = None
+    above: int = 0
+    outline: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True)

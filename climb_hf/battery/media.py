@@ -197,7 +197,7 @@ def _check_image(identity: str, stored: Mapping[str, Any], info: Mapping[str, An
 def images_keep_their_bytes(subject: Subject) -> None:
     """An image's bytes are those of its file, its pixels those of the maker.
 
-    A part of an image, and what becomes of a DICOM file, have bytes of their own.
+    A part of an image, a frame, and what becomes of a DICOM file have bytes of their own.
     """
     files = {placed.id: placed.example.images for placed in subject.placed}
     known = subject.truth("records") if subject.knows("records") else {}
@@ -218,7 +218,7 @@ def _released(file: ImageFile) -> bytes | None:
     """The bytes that a stored image must have, or None where it must not have those of its file."""
     from climb_hf.io.image import is_dicom
 
-    if file.key is not None or file.crop is not None:
+    if file.key is not None or file.crop is not None or file.frame is not None:
         return None
     data = file.path.read_bytes()
     return None if is_dicom(file.path.name, data) else data

@@ -26,6 +26,7 @@ from climb_hf.schema import ImageFile, MaskFile
 # Kind, as Pillow calls it -> endings of the names that such a file may have.
 ENDINGS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
 DICOM_ENDINGS = (".dcm", ".dicom")
+VIDEO_ENDINGS = (".avi", ".mp4", ".mov", ".wmv")
 _AGAIN = "Fetch the file again."
 _ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that turn an image by a quarter
 # A marker with its segment: neither a stuffed zero nor a restart, which lie within a scan.
@@ -69,7 +70,7 @@ class RawImage:
 
 
 def load(file: ImageFile) -> RawImage:
-    """Takes the bytes of a JPEG or PNG and reads its header; a DICOM file becomes a PNG.
+    """Takes the bytes of a JPEG or PNG and reads its header; of DICOM or a video a PNG is made.
 
     Raises:
         CorruptFileError: if it is not there, empty, cut short, of another kind than its name says
@@ -83,9 +84,27 @@ def load(file: ImageFile) -> RawImage:
         from climb_hf.io import dicom
 
         whole = dicom.load(file, data)
+    elif name.lower().endswith(VIDEO_ENDINGS):
+        whole = _of_video(file, name, data)
     else:
         whole = _as_released(file, name, data)
     return _part(file, whole) if file.crop else whole
+
+
+def _of_video(file: ImageFile, name: str, data: bytes) -> RawImage:
+    """A frame of a video; one that is not there is none of another number."""
+    from climb_hf.io import video
+
+    at = video.times(data, name)
+    number = file.frame or 0
+    if number >= len(at):
+        raise CorruptFileError(
+            f"{name} has {len(at)} frames, and frame {number} (counted from 0) is asked for. "
+            "Fetch the video and its table of one release."
+        )
+    (picture,) = video.frames(data, [at[number] - at[0]], name)
+    size = {"height": picture.height, "width": picture.width}
+    return RawImage(png_of(picture), **size, mode=picture.mode, view=file.view, frame=number)
 
 
 def is_dicom(name: str, data: bytes) -> bool:

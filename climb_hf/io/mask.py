@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from climb_hf.errors import CorruptFileError
 from climb_hf.io import image as images_io
@@ -41,7 +41,7 @@ def load(file: MaskFile, images: Sequence[RawImage]) -> RawMask:
         CorruptFileError: if it is not there or no image, or its codes do not fit into 8 bits.
     """
     under = images[file.image]
-    pixels = _pixels(file)
+    pixels = _pixels(file) if file.outline is None else _filled(file, under)
     flags: tuple[str, ...] = ()
     if pixels.shape != (under.height, under.width):
         size = (under.width, under.height)
@@ -64,7 +64,7 @@ def _pixels(file: MaskFile) -> np.ndarray:
         released, stored = list(file.codes), list(file.codes.values())
         found = np.select([found == code for code in released], stored, 0)
     if file.label is not None:
-        found = np.where(found > 0, 255, 0)
+        found = np.where(found > file.above, 255, 0)
     elif found.max(initial=0) > 255:
         name = file.key or file.path.name
         raise CorruptFileError(
@@ -72,6 +72,13 @@ def _pixels(file: MaskFile) -> np.ndarray:
             "Fetch the file again, or say in its reader which codes are meant."
         )
     return found.astype(np.uint8)
+
+
+def _filled(file: MaskFile, under: RawImage) -> np.ndarray:
+    """0 and 255: what an outline encloses, itself included."""
+    drawn = Image.new("L", (under.width, under.height))
+    ImageDraw.Draw(drawn).polygon([*(file.outline or ())], fill=255, outline=255)
+    return np.asarray(drawn)
 
 
 def _decodable(file: MaskFile) -> bytes:

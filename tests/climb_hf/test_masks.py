@@ -92,6 +92,23 @@ def test_codes_beyond_8_bits_are_refused(shown, drawn):
         drawn(np.full((30, 50), 300, dtype=np.uint16), image.load(ImageFile(shown)))
 
 
+def test_an_outline_is_filled_in_the_pixels_of_its_image(shown, tmp_path):
+    corners = ((10, 5), (20, 5), (20, 15), (10, 15))
+    file = MaskFile(tmp_path / "table.csv", "ventricle", outline=corners)
+    found = mask.load(file, [image.load(ImageFile(shown))])
+    pixels = np.asarray(Image.open(io.BytesIO(found.data)))
+    rows, columns = np.nonzero(pixels)
+    assert pixels.shape == (30, 50)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 15, 10, 20)
+    assert len(rows) == 11 * 11
+
+
+def test_a_mask_that_was_compressed_counts_from_its_middle_shade(shown, drawn):
+    blurred = np.where(CODES == 1, 240, 15).astype(np.uint8)
+    pixels, _ = drawn(blurred, image.load(ImageFile(shown)), label="lesion", above=127)
+    assert np.array_equal(pixels > 0, CODES == 1)
+
+
 def test_a_mask_that_is_not_there_is_damage(shown, tmp_path):
     with pytest.raises(CorruptFileError, match=r"gone\.png"):
         mask.load(MaskFile(tmp_path / "gone.png", "x"), [image.load(ImageFile(shown))])
