@@ -47,7 +47,6 @@ def overlaps(name: str) -> tuple[Overlap, ...]:
 
 @cache
 def _table() -> tuple[tuple[str, str, str, str, str], ...]:
-    file = resources.files("climb_hf.vocabularies") / "overlaps.csv"
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = csv.DictReader(lines)
-        return tuple((r["first"], r["second"], r["shares"], r["what"], r["source"]) for r in rows)
+    text = resources.files("climb_hf.vocabularies").joinpath("overlaps.csv").read_text("utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return tuple((r["first"], r["second"], r["shares"], r["what"], r["source"]) for r in rows)
