@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def plot(row: Mapping[str, Any], *, width_px: int = 1100, title: str | None = None) -> Picture:
     """Returns a picture of a row: its series, images, graphs and expression below each other.
 
-    An ECG is drawn as a sheet, any other series as traces; a connectome as a heat map, a graph of
-    few nodes as dots and lines; expression as the largest values of the profile.
+    An ECG is drawn as a sheet, any other series as traces; an image with its boxes and the outlines
+    of its masks; a connectome as a heat map, a graph of few nodes as dots and lines; expression as
+    the largest values of the profile.
 
     Args:
         row: of a data set of this package, decoded or as stored.
@@ -64,7 +65,15 @@ def stacked(pictures: Sequence[Picture], width_px: int) -> Picture:
 def _parts(row: Mapping[str, Any], width_px: int, title: str) -> Iterator[Picture]:
     for column, draw in _DRAWN.items():
         for number, value in enumerate(row.get(column) or []):
-            yield draw(value, width_px, title if not number else f"{title} ({number + 1})")
+            told = title if not number else f"{title} ({number + 1})"
+            over = _over(row, number) if column == "images" else {}
+            yield draw(value, width_px, told, **over)
+
+
+def _over(row: Mapping[str, Any], image: int) -> dict[str, list[Any]]:
+    """The boxes and masks of a row that lie over one of its images."""
+    columns = {name: row.get(name) or () for name in ("boxes", "masks")}
+    return {name: [one for one in own if one["image"] == image] for name, own in columns.items()}
 
 
 def _series(value: Any, width_px: int, title: str) -> Picture:
@@ -74,13 +83,10 @@ def _series(value: Any, width_px: int, title: str) -> Picture:
     return series_sheet(signal, width_px=width_px, title=title)
 
 
-def _image(value: Any, width_px: int, title: str) -> Picture:
-    if isinstance(value, Mapping):
-        import io
+def _image(value: Any, width_px: int, title: str, **over: Any) -> Picture:
+    from climb_hf.overlays import image_picture
 
-        value = Image.open(io.BytesIO(value["bytes"]) if value["bytes"] else value["path"])
-    height = max(round(value.height * width_px / value.width), 1)
-    return value.convert("RGB").resize((width_px, height))
+    return image_picture(value, width_px=width_px, title=title, **over)
 
 
 def _graph(value: Any, width_px: int, title: str) -> Picture:
@@ -95,7 +101,7 @@ def _expression(value: Any, width_px: int, title: str) -> Picture:
     return expression_picture(value, width_px=width_px, title=title)
 
 
-_DRAWN: dict[str, Callable[[Any, int, str], Any]] = {
+_DRAWN: dict[str, Callable[..., Any]] = {
     "series": _series,
     "images": _image,
     "graphs": _graph,

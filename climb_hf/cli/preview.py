@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,11 @@ def _describe(row: dict[str, Any], names: Sequence[str]) -> None:
     for info in row.get("image_info", []):
         view = f", {info['view']}" if info["view"] else ""
         print(f"  image  {info['width']} x {info['height']} px, {info['mode']}{view}")
+    for column in ("boxes", "masks"):
+        labels = Counter(one["label"] or "without a label" for one in row.get(column) or ())
+        if labels:
+            told = ", ".join(f"{n} x {label}" for label, n in labels.items())
+            print(f"  {column}  {told}")
     for graph in row.get("graphs", []):
         print(f"  graph  {graph['num_nodes']} nodes")
     for profile in row.get("expression", []):

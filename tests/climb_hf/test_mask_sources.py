@@ -7,7 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
+from climb_hf import cli
 from climb_hf.loading import load_dataset, load_report
 from climb_hf.trainers.drpo_rewards import box_iou_best, box_iou_mean
 
@@ -134,3 +136,18 @@ def test_without_their_archive_no_outline_is_missed(tree_of):
     table = load_dataset("climb", "ham10000", data_dir=str(root), split="all")
     assert len(table) == len(truth["records"])
     assert load_report(table)[0].faults == []
+
+
+def test_a_preview_tells_of_masks_and_draws_them(tree_of, tmp_path, capsys):
+    root, _ = tree_of("busi", n=3)
+    out = tmp_path / "sheet.png"
+    command = ["preview", "busi", "--data-dir", str(root), "--n", "1", "--out", str(out)]
+    assert cli.main(command) == 0
+    assert "masks  2 x lesion" in capsys.readouterr().out
+    shown = Pillow.open(out)
+    image, mask = (next(root.rglob(f"benign (1){tail}.png")) for tail in ("", "_mask"))
+    x1, y1, x2, _ = Pillow.open(mask).getbbox()
+    scale = shown.width / Pillow.open(image).width
+    strip = shown.height - round(Pillow.open(image).height * scale)  # what is written above
+    place = round(scale * (x1 + x2) / 2), strip + round(scale * y1) + 1
+    assert shown.getpixel(place) == (230, 25, 75)

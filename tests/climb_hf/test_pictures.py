@@ -82,6 +82,68 @@ def test_a_connectome_is_red_where_it_is_positive_and_blue_where_not():
     assert blue.min() < -100
 
 
+GREY = (120, 120, 120)
+
+
+def over_row(boxes=(), masks=(), n_images=1):
+    """A grey image of 40 x 20 px, drawn at 400 x 200, with what lies over it."""
+    images = [Image.new("RGB", (40, 20), GREY) for _ in range(n_images)]
+    where = {"image": 0, "label": "lesion", "reader": None}
+    return {
+        "id": "i/1",
+        "images": images,
+        "boxes": [{**where, **one} for one in boxes],
+        "masks": [{**where, **one} for one in masks],
+    }
+
+
+def coloured(row):
+    """Where a picture of 400 px differs from grey, below what is written above it."""
+    return (np.asarray(climb_hf.plot(row, width_px=400))[-200:] != GREY).any(axis=2)
+
+
+def test_a_box_is_drawn_where_it_lies():
+    found = coloured(over_row(boxes=[{"xyxy": [10.0, 4.0, 30.0, 16.0]}]))
+    rows, columns = found.nonzero()
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (100, 40, 299, 159)
+    assert not found[45:155, 105:295].any()
+
+
+def test_a_mask_is_outlined_and_not_filled():
+    pixels = np.zeros((20, 40), np.uint8)
+    pixels[4:16, 10:30] = 255
+    found = coloured(over_row(masks=[{"mask": Image.fromarray(pixels)}]))
+    rows, columns = found.nonzero()
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (100, 40, 299, 159)
+    assert not found[45:155, 105:295].any()
+
+
+def test_each_code_of_a_mask_has_a_colour_of_its_own():
+    codes = np.zeros((20, 40), np.uint8)
+    codes[2:8, 2:12], codes[10:18, 20:38] = 3, 7
+    row = over_row(masks=[{"mask": Image.fromarray(codes), "label": None}])
+    pixels = np.asarray(climb_hf.plot(row, width_px=400))[-200:]
+    first, second = pixels[20:80, 20:120], pixels[100:180, 200:380]
+    colours = [{tuple(c) for c in part.reshape(-1, 3)} - {GREY} for part in (first, second)]
+    assert [len(one) for one in colours] == [1, 1]
+    assert colours[0] != colours[1]
+
+
+def test_what_lies_over_another_image_is_not_drawn():
+    other = [{"xyxy": [10.0, 4.0, 30.0, 16.0], "image": 1}]
+    both = np.asarray(climb_hf.plot(over_row(boxes=other, n_images=2), width_px=400))
+    first = np.asarray(climb_hf.plot(over_row(), width_px=400))
+    assert np.array_equal(both[: len(first)], first)
+    assert (both[-200:] != GREY).any()
+
+
+def test_16_bit_grey_is_drawn_as_grey():
+    deep = Image.fromarray(np.linspace(0, 3000, 800).astype(np.uint16).reshape(20, 40))
+    drawn = np.asarray(climb_hf.plot({"id": "i/1", "images": [deep]}, width_px=400))[-200:]
+    assert (drawn.min(), drawn.max()) == (0, 255)
+    assert drawn.mean() == pytest.approx(127.5, abs=2)
+
+
 def test_rows_stand_below_each_other():
     rows = [series_row(), genes_row()]
     assert contact_sheet(rows).height == sum(climb_hf.plot(row).height for row in rows)
