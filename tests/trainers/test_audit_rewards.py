@@ -89,6 +89,20 @@ def test_the_command_prints_a_table_otherwise(made_rows, capsys):
     assert heading.split()[-2:] == ["gold", "free"] and len(lines) == 3
 
 
+def test_masks_of_a_source_are_targets_of_the_papers_reward(load_fake, tmp_path, capsys):
+    load_fake("busi").make(tmp_path)
+    flags = ("--dataset_name", "busi", "--data_dir", str(tmp_path), "--reward_preset", "paper")
+    assert main(["train", "audit-rewards", "--recipe", "tiny_cpu_drpo", "--json", *flags]) == 0
+    lines = {line["reward"]: line for line in json.loads(capsys.readouterr().out)}
+    iou = lines["box_iou_best"]
+    assert (iou["gold"], iou["free"]) == (1.0, 0.0)  # no answer without a box earns any of it
+    assert lines["total"]["gold"] == 1.0
+    # A normal image has no target: its form and answer then are all of the reward, so that saying
+    # the commonest class pays more than .6 / 3 + .2 (one in three is right).
+    third = lines["answer_f1"]["constant"]
+    assert lines["total"]["constant"] > 0.6 * third + 0.2 + 1e-3
+
+
 @pytest.mark.parametrize("verb", ["sft", "drpo"])
 def test_verbs_that_print_no_table_refuse_json(verb, capsys):
     assert main(["train", verb, "--json"]) != 0

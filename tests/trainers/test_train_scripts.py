@@ -176,6 +176,21 @@ def test_a_model_that_takes_series_trains_on_signals(series_as, flags, tmp_path,
     assert "supervised fine-tuning" in (sft / "README.md").read_text()
 
 
+def test_a_source_with_masks_trains_with_the_papers_rewards(base, flags, load_fake, tmp_path):
+    load_fake("busi").make(tmp_path / "busi")
+    told = [*flags, "--model_name_or_path", str(base), "--output_dir", str(tmp_path / "out")]
+    told += ["--dataset_name", "busi", "--data_dir", str(tmp_path / "busi"), "--max_steps", "1"]
+    told += ["--save_strategy", "steps", "--save_steps", "1", "--reward_preset", "paper"]
+    told += ["--use_peft", "--max_completion_length", "4", "--num_generations", "2"]
+    told += ["--per_device_train_batch_size", "12", "--domain_column", "source"]
+    train_drpo.main(*parse(train_drpo.make_parser(), told))
+    state = json.loads((tmp_path / "out" / "checkpoint-1" / "trainer_state.json").read_text())
+    log = state["log_history"][0]
+    # 6 of 18 rows show no lesion; of the others the tiny model writes no box.
+    assert log["rewards/box_iou_best/mean"] == 0.0
+    assert log["drpo/count/busi"] == 6.0
+
+
 @pytest.mark.parametrize("launched", ["file", "file in its folder", "module"])
 def test_every_way_to_launch_reaches_the_script(launched, tmp_path):
     ways = {
