@@ -281,3 +281,77 @@ def test_a_workbook_that_is_none_is_reported(tree_of, workbooks):
     (root / "cmmd/CMMD_clinicaldata_revision.xlsx").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(TooManyBadRecordsError, match="cannot be read as a workbook"):
         rows_of(root, "cmmd")
+
+
+# --- cbis_ddsm -------------------------------------------------------------------------------
+
+
+def test_every_outline_is_found_however_its_files_lie(tree_of):
+    root, truth = tree_of("cbis_ddsm", n=12)
+    rows = rows_of(root, "cbis_ddsm")
+    resized = 0
+    for name, known in truth["records"].items():
+        row = rows[name]
+        assert len(row["masks"]) == known["n_masks"]
+        for mask in row["masks"]:
+            pixels = np.asarray(mask["mask"])
+            assert pixels.shape == (40, 32)
+            assert set(np.unique(pixels)) == {0, 255}
+            lines, columns = np.nonzero(pixels)
+            found = (columns.min(), lines.min(), columns.max() + 1, lines.max() + 1)
+            was = (34, 46) if "mask_resized" in row["flags"] else (32, 40)
+            edges = np.multiply((6, 8, 18, 20), (32 / was[0], 40 / was[1]) * 2)
+            assert np.abs(found - edges).max() < 1
+        assert {one["label"] for one in row["masks"]} <= {"mass", "calcification"}
+        resized += "mask_resized" in row["flags"]
+    assert resized == 2
+
+
+def test_a_film_of_several_abnormalities_has_the_gravest_of_each(tree_of):
+    root, truth = tree_of("cbis_ddsm", n=8)
+    fifth, seventh = (list(truth["records"])[i] for i in (4, 6))
+    rows = rows_of(root, "cbis_ddsm")
+    assert names(rows[fifth]) == ["BI-RADS 4"]
+    assert [one["assessment"] for one in rows[fifth]["meta"]["abnormalities"]] == ["2", "4"]
+    assert sorted(one["label"] for one in rows[seventh]["masks"]) == ["calcification", "mass"]
+    for label_set, found in {"pathology3": "MALIGNANT", "pathology2": "MALIGNANT"}.items():
+        row = rows_of(root, "cbis_ddsm", label_set=label_set)[fifth]
+        assert row["native_labels"][1] == found
+        assert names(row) == ["Malignant"]
+
+
+def test_films_to_be_seen_again_are_a_class_of_the_six(tree_of):
+    root, _ = tree_of("cbis_ddsm", n=4, with_faults=True)
+    assert "P_00901_LEFT_CC" not in {name for name in rows_of(root, "cbis_ddsm")}
+    rows = rows_of(root, "cbis_ddsm", label_set="birads6")
+    again = [name for name, row in rows.items() if names(row) == ["BI-RADS 0"]]
+    assert [name[:7] for name in again] == ["P_00901"]
+
+
+def test_women_of_both_sets_can_all_be_tested_on(tree_of):
+    root, _ = tree_of("cbis_ddsm", n=4, with_faults=True)
+    kept_apart = rows_of(root, "cbis_ddsm")
+    tested = rows_of(root, "cbis_ddsm", in_both_sets="test")
+    (moved,) = set(tested) - set(kept_apart)
+    assert moved.startswith("P_00900_RIGHT")
+    assert tested[moved]["split"] == "test"
+
+
+def test_each_abnormality_is_a_record_of_its_own_where_asked(tree_of):
+    root, truth = tree_of("cbis_ddsm", n=8)
+    rows = rows_of(root, "cbis_ddsm", variant="roi")
+    assert len(rows) == sum(known["n_masks"] for known in truth["records"].values())
+    for name, row in rows.items():
+        assert name.startswith(("mass_P_", "calc_P_"))
+        assert (row["image_info"][0]["height"], row["image_info"][0]["width"]) == (12, 12)
+        assert row["masks"] == []
+
+
+def test_files_are_found_without_the_metadata_of_the_download(tree_of):
+    root, _ = tree_of("cbis_ddsm", n=12)
+    with_it = rows_of(root, "cbis_ddsm")
+    (root / "cbis_ddsm/manifest-1/metadata.csv").unlink()
+    without = rows_of(root, "cbis_ddsm")
+    assert {n: len(row["masks"]) for n, row in without.items()} == {
+        n: len(row["masks"]) for n, row in with_it.items()
+    }
