@@ -64,12 +64,27 @@ def load_questions(
             f"split {split!r} of {args.dataset_name!r} holds no question. Choose another split "
             "(--train_split, --eval_split) or split_rule (--dataset_options)."
         )
-    dataset = draw_samples(dataset, max_samples, seed)
+    dataset = with_suffix(draw_samples(dataset, max_samples, seed), args.prompt_suffix)
     if check_option("series_as", series_as, SERIES_AS) == "signal":
         return _in_rgb(dataset)
     width_px, keep = args.image_width_px, series_as == "both"
     shown = with_images(dataset, width_px=width_px, num_proc=args.num_proc, keep_series=keep)
     return _in_rgb(shown)
+
+
+def with_suffix(dataset: Dataset, suffix: str | None) -> Dataset:
+    """Returns the rows with a text added to the last user message of each prompt."""
+    if not suffix:
+        return dataset
+
+    def added(prompt: list[dict[str, str]]) -> list[dict[str, str]]:
+        last = max(at for at, one in enumerate(prompt) if one["role"] == "user")
+        longer = {**prompt[last], "content": f"{prompt[last]['content']}\n{suffix}"}
+        return [*prompt[:last], longer, *prompt[last + 1 :]]
+
+    prompts, kind = [added(one) for one in dataset["prompt"]], dataset.features["prompt"]
+    # The other columns stay as they are stored: a map would open and write every image.
+    return dataset.remove_columns("prompt").add_column("prompt", prompts, feature=kind)
 
 
 def series_as_of(args: ScriptArguments, processor: Any) -> str:

@@ -78,6 +78,13 @@ class ScriptArguments:
         default=None,
         metadata={"help": "Style of the questions: `set` (every finding) or `choice` (one)."},
     )
+    prompt_suffix: str | None = field(
+        default=None,
+        metadata={
+            "help": "Text added to every question, such as how boxes or a confidence are written, "
+            "which rewards may ask for. To every one, or it tells which have a finding to box."
+        },
+    )
     label_set: str | None = field(
         default=None, metadata={"help": "Label set of the sources; None takes each card's."}
     )

@@ -148,6 +148,20 @@ def test_images_of_any_mode_reach_a_model_in_rgb(tmp_path, load_fake):
         assert (image.mode, image.getextrema()) == ("RGB", ((0, 255),) * 3)
 
 
+def test_a_suffix_is_added_to_every_question_and_changes_nothing_else(ecg_tree):
+    shared = {"dataset_name": "georgia", "data_dir": str(ecg_tree.root / "georgia")}
+    told = ScriptArguments(prompt_suffix="State your confidence.", **shared)
+    plain, longer = (
+        scripting.load_questions(args, "train", max_samples=3, series_as="signal")
+        for args in (ScriptArguments(**shared), told)
+    )
+    for before, after in zip(plain["prompt"], longer["prompt"], strict=True):
+        assert after[-1]["content"] == before[-1]["content"] + "\nState your confidence."
+        assert after[:-1] == before[:-1]
+    assert set(longer.column_names) == set(plain.column_names)
+    assert longer.remove_columns("prompt")[:] == plain.remove_columns("prompt")[:]
+
+
 def test_the_style_of_the_question_reaches_the_source(ecg_tree):
     args = ScriptArguments(
         dataset_name="ecg", data_dir=str(ecg_tree.root), question="choice", image_width_px=224
