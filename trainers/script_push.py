@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from climb_hf.errors import OptionError
+from climb_hf.errors import ClimbError, OptionError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -92,12 +92,27 @@ def push(
         private: whether repositories that are made are private; None takes the Hub's default.
         token: of the Hub; None takes the one that is logged in.
         revision: branch to push to; None is main.
+
+    Raises:
+        ClimbError: if the Hub refuses or cannot be reached; the folder stays as it is.
     """
     from huggingface_hub import HfApi
 
+    try:
+        pushed = _push(Path(folder), name, HfApi(token=token), private, revision)
+    except (OSError, RuntimeError) as error:  # of the Hub, of the way to it, of one file's upload
+        raise ClimbError(
+            f"cannot push to {name!r}: {error}. Nothing is lost: all is in {folder}. Once the "
+            "reason is gone, push it with climb_hf.trainers.scripting.push(folder, name); files "
+            "that arrived are not sent again."
+        ) from error
+    logger.warning("Pushed to %s", pushed)
+    return pushed
+
+
+def _push(folder: Path, name: str, api: HfApi, private: bool | None, revision: str | None) -> str:
     from climb_hf import hub
 
-    folder, api = Path(folder), HfApi(token=token)
     name = api.create_repo(name, private=private, exist_ok=True).repo_id
     changed: dict[str, bytes] = {}
     base = folder / hub.BASE_FOLDER
@@ -108,7 +123,6 @@ def push(
         _commit(api, base_name, base, {"README.md": told.encode()}, "Base model", None)
         changed[hub.ADAPTER_FILE] = _with_base(folder / hub.ADAPTER_FILE, base_name)
     _commit(api, name, folder, changed, "End of training", revision)
-    logger.warning("Pushed to %s", name)
     return name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import json
 import subprocess
 import sys
@@ -117,6 +119,69 @@ def test_the_card_that_is_pushed_says_how_to_load_it_and_what_became_of_each_dom
     row = next(line for line in card.splitlines() if line.startswith("| ecg | 4 |"))
     reward, weight = (float(cell) for cell in row.split("|")[3:5])
     assert 0 < reward < 1 and weight == pytest.approx(1.0, abs=0.1)  # one domain: nothing to weigh
+
+
+# ---- what goes wrong ----------------------------------------------------------------------------
+
+# Three times the same push, each outcome a line.
+AGAIN = """
+import json, sys
+from climb_hf.errors import ClimbError
+from climb_hf.trainers.script_push import push
+
+said = []
+for _ in range(3):
+    try:
+        said.append(push(sys.argv[1], sys.argv[2]))
+    except ClimbError as error:
+        said.append(str(error))
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture
+def again(hub, tmp_path):
+    """What three pushes of a small adapter beside its base come to."""
+    folder = tmp_path / "run"
+    (folder / "base").mkdir(parents=True)
+    (folder / "base" / "config.json").write_text("{}")
+    (folder / "base" / "model.safetensors").write_bytes(b"base")
+    (folder / "adapter_model.safetensors").write_bytes(b"adapter")
+    (folder / "adapter_config.json").write_text('{"r": 4, "base_model_name_or_path": "/home/me/x"}')
+    (folder / "events.log").write_text("private")
+
+    def call(token="tok-owner", name=NAME):
+        environment = hub.environment(tmp_path / "home", token)
+        return json.loads(ran(AGAIN, str(folder), name, env=environment, cwd=tmp_path))
+
+    return call
+
+
+def test_a_push_that_breaks_off_goes_on_where_it_was(hub, again):
+    fault = importlib.import_module("loopback").Fault
+    hub.web.faults += [
+        fault("PUT", hashlib.sha256(b"adapter").hexdigest(), status=403),
+        fault("POST", f"models/{NAME}/commit", status=500),
+    ]
+    first, second, third = again()
+    assert first.startswith(f"cannot push to '{NAME}'") and "Nothing is lost" in first
+    assert second.startswith(f"cannot push to '{NAME}'")
+    assert third == NAME
+    files = hub.files(NAME)
+    assert set(files) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert json.loads(files["adapter_config.json"]) == {
+        "r": 4, "base_model_name_or_path": f"{NAME}-base"
+    }  # fmt: skip
+    # Each content was sent until it arrived, and not again.
+    sent = [
+        request.path for request, status in hub.web.log if request.method == "PUT" and status == 200
+    ]
+    assert len(sent) == len(set(sent)) == 2
+
+
+def test_a_name_of_somebody_else_is_refused_with_the_folder_kept(hub, again):
+    assert all("cannot push to 'owner/x'" in one for one in again("tok-stranger", "owner/x"))
+    assert hub.repos == {}
 
 
 # ---- refusals -----------------------------------------------------------------------------------
