@@ -53,6 +53,7 @@ def trained(smollm2, real_data, tmp_path_factory):
     said(home, *CLI, "train", "sft", *align, *shared)
     small = ["--per_device_train_batch_size", "4", "--num_generations", "4", "--max_steps", "2"]
     small += ["--max_completion_length", "16", "--save_steps", "2", "--warmup_steps", "0"]
+    small += ["--gradient_accumulation_steps", "1"]
     said(home, *CLI, "train", "drpo", "--recipe", "smollm2_ecg_drpo", *small, *shared)
     return home
 
@@ -75,17 +76,14 @@ def logits(trained, run, how, real_data):
 
 @pytest.mark.slow
 def test_each_stage_moves_what_it_trains(trained):
-    for run in ("smollm2-ecg-drpo/checkpoint-2",):
-        state = json.loads((trained / "runs" / run / "trainer_state.json").read_text())
-        rewards = [one["reward"] for one in state["log_history"] if "reward" in one]
-        assert len(rewards) == 2
     from safetensors.torch import load_file
 
+    state = trained / "runs/smollm2-ecg-drpo/checkpoint-2/trainer_state.json"
+    rewards = [one for one in json.loads(state.read_text())["log_history"] if "reward" in one]
+    assert len(rewards) == 2
     for run in ("align", "drpo"):
         held = load_file(trained / f"runs/smollm2-ecg-{run}/adapter_model.safetensors")
-        lora = [one for name, one in held.items() if "lora_B" in name]
-        assert len(lora) > 0
-        assert any(float(one.abs().max()) > 0 for one in lora)
+        assert any(one.any() for name, one in held.items() if "lora_B" in name)
         assert any("time_series_encoder" in name for name in held)
 
 
