@@ -25,10 +25,11 @@ from typing import Any
 import datasets
 
 from climb_hf import catalog, collect, prepared
-from climb_hf.builder import ClimbConfig, Found, code_digest, gather
+from climb_hf.builder import Found, code_digest, gather
 from climb_hf.card import SourceCard
 from climb_hf.check import check_type
 from climb_hf.collect import Report
+from climb_hf.config import ClimbConfig
 from climb_hf.dataset_card import readme
 from climb_hf.errors import ClimbError, OptionError, PreparedFolderError
 from climb_hf.io.tree import RawTree
@@ -212,14 +213,13 @@ def _write(plans: Sequence[ShardPlan], out: Path, num_proc: int) -> list[Shard]:
     ) as bar:
         if num_proc == 1 or len(plans) < 2:
             return [write_shard(plan, out, bar.update) for plan in plans]
-        files = catalog.files_of({plan.source for plan in plans})
+        places = catalog.places_of({plan.source for plan in plans})
         with ProcessPoolExecutor(
             min(num_proc, len(plans)),
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
-            initargs=(files,),
         ) as pool:
-            futures = {pool.submit(write_shard, plan, out): plan for plan in plans}
+            futures = {pool.submit(_write_apart, places, plan, out): plan for plan in plans}
             try:
                 return _gathered(futures, bar.update)
             finally:
@@ -244,10 +244,14 @@ def _gathered(
     return made
 
 
-def _start_worker(files: Iterable[str]) -> None:
-    """Makes sources of other files known to a worker, and has it end when its parent does."""
-    for file in files:
-        catalog.add_file(file)
+def _write_apart(places: Iterable[str], plan: ShardPlan, out: Path) -> Shard:
+    """Writes a shard in a worker, which knows sources of elsewhere by where they stand."""
+    catalog.add_places(places)
+    return write_shard(plan, out)
+
+
+def _start_worker() -> None:
+    """Has a worker end when its parent does."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

@@ -7,14 +7,12 @@ file also offers a builder class of its own (`climb_hf.builders.<source>.Builder
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -28,15 +26,16 @@ from datasets.iterable_dataset import ArrowExamplesIterable
 import climb_hf
 from climb_hf import catalog, collect
 from climb_hf.catalog import Source
-from climb_hf.check import check_option, check_type, nearest
+from climb_hf.check import check_type
 from climb_hf.collect import Placed, Report
-from climb_hf.errors import ClimbError, CorruptFileError, DataNotFoundError, OptionError
+from climb_hf.config import ClimbConfig, asked_for
+from climb_hf.errors import ClimbError, CorruptFileError, DataNotFoundError
 from climb_hf.io.tree import RawTree
 from climb_hf.labels import class_names
 from climb_hf.rows import Request, build_row
 from climb_hf.schema import SCHEMA_VERSION, SPLITS, Fault, features_for
 from climb_hf.splits import check_split
-from climb_hf.views import Series
+from climb_hf.views import Series, as_stored
 
 logger = logging.getLogger(__name__)
 REPORT_FILE = "climb_report.json"
@@ -44,75 +43,7 @@ _FAULT_FILES = "climb_faults-*.jsonl"
 # Folder in the cache of `datasets`. Not "climb": plain `datasets`, offline and without our import,
 # would look for that name there and serve whatever it found.
 CACHE_NAME = "climb_hf"
-ON_ERROR = ("skip", "raise")
 _told: set[str] = set()
-_NOT_OPTIONS = ("name", "version", "description", "data_files", "sources", "fingerprint")
-_REFUSED = {
-    "data_files": "name the folder by data_dir=",
-    "features": "a row's columns follow from task= and label_set=",
-}
-
-
-@dataclass
-class ClimbConfig(datasets.BuilderConfig):
-    """What can be asked of a config.
-
-    Attributes:
-        task: `classification` or `qa`.
-        split_rule: `official`, `stratified`, `hash` or `csv`; None takes the card's.
-        label_set: None takes the default of each card.
-        length: `10s` crops and pads a recording, `raw` keeps it.
-        rate_hz: samples per second; None takes the card's.
-        variant: another form of a source, where its card has some; None takes the first.
-        on_error: `skip` counts and lists a damaged record, `raise` stops at the first.
-        max_error_rate: share of damaged records above which a source fails.
-        options: {source: {option: value}} for what only one source knows.
-        fingerprint: digest of the raw files; set by the builder, never by hand.
-    """
-
-    sources: tuple[str, ...] = ()
-    task: str = "classification"
-    split_rule: str | None = None
-    label_set: str | None = None
-    length: str = "10s"
-    rate_hz: float | None = None
-    variant: str | None = None
-    on_error: str = "skip"
-    max_error_rate: float = 0.05
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    fingerprint: str | None = None
-
-    def request(self, source: str) -> Request:
-        """Returns what is asked of one source, its options checked and complete."""
-        card = catalog.get(source).card
-        options = card.check_options(self.options.get(source, {}))
-        return Request(
-            task=self.task,
-            label_set=self.label_set,
-            length=self.length,
-            rate_hz=self.rate_hz,
-            variant=card.check_variant(self.variant),
-            options=options,
-        )
-
-    def check(self) -> None:
-        """Raises OptionError for any value that is not allowed."""
-        Request(self.task, self.label_set, self.length, self.rate_hz).check()
-        check_option("on_error", self.on_error, ON_ERROR)
-        check_type("max_error_rate", self.max_error_rate, (int, float))
-        if not 0 <= self.max_error_rate <= 1:
-            raise OptionError(f"max_error_rate={self.max_error_rate!r} is no share from 0 to 1.")
-        if self.split_rule is not None:
-            check_option("split_rule", self.split_rule, collect.SPLIT_RULES)
-        for source in check_type("options", self.options, Mapping):
-            check_option("options for source", source, self.sources)
-        for source in self.sources:
-            card = catalog.get(source).card
-            given = self.options.get(source, {})
-            card.check_options(check_type(f"options[{source!r}]", given, Mapping))
-            card.check_variant(self.variant)
-            if self.label_set is not None:
-                check_option(f"label_set of {source!r}", self.label_set, tuple(card.label_sets))
 
 
 @dataclass(frozen=True)
@@ -230,7 +161,9 @@ class WithView:
         return self._with_view(made)
 
     def _with_view(self, made: Any) -> Any:
-        if not self._decode or "series" not in self.info.features:
+        if not self._decode:
+            return _undecoded(made, self._cache_dir)
+        if "series" not in self.info.features:
             return made
         return made.cast_column("series", Series())
 
@@ -242,6 +175,24 @@ class WithView:
     def _save_reports(self, reports: list[Report]) -> None:
         text = json.dumps(collect.as_json(reports), indent=1)
         (Path(self._output_dir) / REPORT_FILE).write_text(text)
+
+
+def _undecoded(made: Any, origin: str) -> Any:
+    """A set whose images are shown as their bytes; a cast would write its table anew.
+
+    Args:
+        origin: what the fingerprint of a table is made of, beside its split.
+    """
+    if isinstance(made, dict):
+        return type(made)({name: _undecoded(part, origin) for name, part in made.items()})
+    if isinstance(made, datasets.IterableDataset):
+        return made.decode(False)
+    info = made.info.copy()
+    info.features = as_stored(made.features)
+    if info.features == made.features:
+        return made
+    known = datasets.fingerprint.Hasher.hash([origin, str(made.split), "as stored"])
+    return datasets.Dataset(made.data, info=info, split=made.split, fingerprint=known)
 
 
 @contextmanager
@@ -270,8 +221,8 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
     """Makes the rows of a config from raw files, eagerly or as a stream.
 
     Args:
-        decode: whether a series is shown as `Signal` (the stored struct otherwise). It is no part
-            of the cache key, as both are the same rows.
+        decode: whether a series is shown as `Signal`, and images are opened (otherwise both are
+            as they are stored). It is no part of the cache key, as both are the same rows.
         **kwargs: as `datasets.GeneratorBasedBuilder`, and the fields of `ClimbConfig`.
 
     Raises:
@@ -288,21 +239,20 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
         name = kwargs.get("config_name")
         sources = catalog.check_config(name)
         self._decode = check_type("decode", decode, bool)
-        asked = _asked(name, sources, kwargs)
+        asked = asked_for(name, sources, kwargs)
         root = collect.data_root(asked.data_dir)
         if root is not None:
             kwargs["data_dir"] = str(root)
             found = fingerprint(sources, root, asked.options) if root.is_dir() else None
             kwargs["fingerprint"] = found
-        self._source_files = catalog.files_of(sources)
+        self._places = catalog.places_of(sources)
         kwargs["hash"] = kwargs.get("hash") or code_digest()
         kwargs["dataset_name"] = kwargs.get("dataset_name") or CACHE_NAME
         super().__init__(*args, **kwargs)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A worker process that was spawned knows the sources of this package only.
-        for file in state["_source_files"]:
-            catalog.add_file(file)
+        catalog.add_places(state["_places"])
         super().__setstate__(state)
 
     @datasets.utils.py_utils.classproperty
@@ -411,47 +361,6 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
             report.faults.sort(key=lambda fault: (fault.kind, fault.record))
 
 
-def _asked(name: str | None, sources: tuple[str, ...], kwargs: Mapping[str, Any]) -> ClimbConfig:
-    """The config as the keywords ask for it, checked before any file is opened.
-
-    Raises:
-        OptionError: for a keyword that is neither the builder's nor the config's, or its value.
-    """
-    check_words(kwargs)
-    # `datasets` takes None for "not given", whatever the option.
-    given = {word: kwargs[word] for word in option_names() if kwargs.get(word) is not None}
-    check_type("data_dir", given.get("data_dir", ""), (str, os.PathLike))
-    config = ClimbConfig(name=name or "", sources=sources, **given)
-    config.check()
-    return config
-
-
-def option_names() -> list[str]:
-    """Returns the keywords that a config takes."""
-    return [f.name for f in fields(ClimbConfig) if f.name not in _NOT_OPTIONS]
-
-
-def check_words(kwargs: Mapping[str, Any], more: Iterable[str] = ()) -> None:
-    """Raises OptionError for a keyword that is neither the builder's nor the config's.
-
-    Args:
-        more: keywords that are right as well.
-    """
-    parent = inspect.signature(datasets.DatasetBuilder.__init__).parameters
-    own = [*option_names(), *more]
-    for word, instead in _REFUSED.items():
-        if kwargs.get(word) is not None:
-            raise OptionError(f"{word}={kwargs[word]!r} does not go with climb: {instead}.")
-    for word in kwargs:
-        if word not in (*parent, *own) or word == "config_kwargs":
-            ours = sorted([*own, "decode"])
-            theirs = list(inspect.signature(datasets.load_dataset).parameters)[2:-1]
-            raise OptionError(
-                f"there is no option {word!r}; there are: {', '.join(ours)}."
-                + nearest(word, [*ours, *theirs])
-            )
-
-
 def fingerprint(
     sources: tuple[str, ...], root: Path, options: Mapping[str, Mapping[str, Any]]
 ) -> str:
@@ -483,12 +392,11 @@ def builder_for(module: ModuleType) -> type[ClimbBuilder]:
 
 def _reduced(self: ClimbBuilder) -> tuple[Any, ...]:
     # By its name, the class of a source in a file of its own is found in this process only.
-    return _made_again, (self.only, self._source_files), self.__getstate__()
+    return _made_again, (self.only, self._places), self.__getstate__()
 
 
-def _made_again(name: str, files: tuple[str, ...]) -> ClimbBuilder:
-    for file in files:
-        catalog.add_file(file)
+def _made_again(name: str, places: tuple[str, ...]) -> ClimbBuilder:
+    catalog.add_places(places)
     kind = catalog.get(name).module.Builder
     return kind.__new__(kind)
 

@@ -28,6 +28,7 @@ from climb_hf.io.tree import RawTree
 from climb_hf.schema import Example, Fault
 
 ENTRY_POINTS = "climb_hf.sources"
+_OF_FILE = "climb_source_"  # how names of modules begin that were made from a file
 _added: dict[str, ModuleType] = {}
 _standing_in: dict[str, Source] = {}
 
@@ -44,7 +45,7 @@ class Source:
 def add(module: ModuleType) -> None:
     """Makes a source of another package known for this process, and those that it forks.
 
-    A process that is spawned knows sources by entry points, and those of `add_file`.
+    A process that is spawned imports the module by its name; where it has none, use `add_file`.
 
     Raises:
         CardError: if the module has no card or reader, or its name is taken.
@@ -76,7 +77,7 @@ def add_file(file: str | os.PathLike[str]) -> str:
     if path.suffix != ".py" or not path.is_file():
         raise DataNotFoundError(f"no source file at {path}: it should be a .py with CARD and read.")
     # A name of its own, so that no other module is hidden; pickled readers find it by it.
-    name = f"climb_source_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"{_OF_FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise DataNotFoundError(f"{path} cannot be imported as a Python module.")
@@ -100,8 +101,37 @@ def forget(name: str) -> None:
 
 def files_of(names: Iterable[str]) -> tuple[str, ...]:
     """Returns the files of those sources that were added to this process by `add_file`."""
+    return tuple(place for place in places_of(names) if place.endswith(".py"))
+
+
+def places_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns where those sources stand that were added to this process: a file, or a module."""
     added = [_added[name] for name in names if name in _added]
-    return tuple(str(m.__file__) for m in added if m.__name__.startswith("climb_source_"))
+    return tuple(str(m.__file__) if m.__name__.startswith(_OF_FILE) else m.__name__ for m in added)
+
+
+def add_places(places: Iterable[str]) -> None:
+    """Adds the sources of another process to this one, where they are not known yet.
+
+    Raises:
+        CardError: if one stands in a module that this process cannot import.
+    """
+    for place in places:
+        if place.endswith(".py"):
+            add_file(place)
+        elif place not in [module.__name__ for module in _added.values()]:
+            add(_imported(place))
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise CardError(
+            f"this process cannot import {name}, which another one added as a source by "
+            "catalog.add: put it into a .py file of its own and use catalog.add_file, or install "
+            f"its package. ({error})"
+        ) from error
 
 
 @cache

@@ -18,7 +18,7 @@ def load_dataset(path: str = "climb", name: str | None = None, **kwargs: Any) ->
         path: "climb", or anything else that `datasets.load_dataset` takes.
         name: the config: a source, a modality (`ecg`) or `all`.
         **kwargs: `data_dir`, `split`, `streaming`, `num_proc`, ... of `datasets`, the fields of
-            `climb_hf.builder.ClimbConfig` (`task`, `split_rule`, ...), and `decode=False` for
+            `climb_hf.config.ClimbConfig` (`task`, `split_rule`, ...), and `decode=False` for
             stored series in place of `Signal`. `data_dir` is a folder with raw files, or one
             that `climb-hf build` prepared; of a prepared one `columns` and `filters` may be asked.
 

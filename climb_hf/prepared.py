@@ -311,7 +311,7 @@ def check_asked(folder: Path, manifest: Manifest, config: str, given: Mapping[st
     """Raises OptionError where a folder was built with other options than a load asks for.
 
     Args:
-        given: options of `climb_hf.builder.ClimbConfig` that are not None.
+        given: options of `climb_hf.config.ClimbConfig` that are not None.
     """
     members = manifest.configs[config].sources
     options = given.get("options") or {}

@@ -16,9 +16,10 @@ from datasets.builder import Key
 from datasets.packaged_modules.parquet.parquet import Parquet
 
 from climb_hf import prepared
-from climb_hf.builder import CACHE_NAME, ClimbConfig, WithView, bare_errors, check_words
+from climb_hf.builder import CACHE_NAME, WithView, bare_errors
 from climb_hf.check import check_option
 from climb_hf.collect import DATA_DIR_VARIABLE
+from climb_hf.config import ClimbConfig, check_words
 from climb_hf.dataset_card import config_features, config_info, content_digest
 from climb_hf.errors import DataNotFoundError, PreparedFolderError
 
@@ -37,7 +38,7 @@ class PreparedBuilder(WithView, Parquet):
         task: `qa` makes `ecg` mean `ecg_qa`.
         decode: whether a series is shown as `Signal` (the stored struct otherwise).
         **kwargs: as `datasets.ArrowBasedBuilder`; `columns` and `filters` of its Parquet builder;
-            and the options of `climb_hf.builder.ClimbConfig`, which have to be those that the
+            and the options of `climb_hf.config.ClimbConfig`, which have to be those that the
             folder was built with. `on_error` was for the build and changes nothing here.
 
     Raises:

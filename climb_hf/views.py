@@ -168,6 +168,20 @@ class Series:
         return [decode(one) for one in value or ()]
 
 
+def as_stored(kind: Any) -> Any:
+    """Returns features, or one of them, with nothing in them that is decoded when a row is read."""
+    if isinstance(kind, Mapping):
+        made = {name: as_stored(one) for name, one in kind.items()}
+        return type(kind)(made)  # type: ignore[call-arg]  # Features, or a plain dict
+    if hasattr(kind, "feature"):
+        return replace(kind, feature=as_stored(kind.feature))
+    from datasets import Json
+
+    if isinstance(kind, Json):  # words, not a medium
+        return kind
+    return replace(kind, decode=False) if getattr(kind, "decode", False) is True else kind
+
+
 @cache
 def register() -> None:
     """Makes the view feature known to `datasets` by its class name, once a process.

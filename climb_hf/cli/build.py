@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
 def _build(known: argparse.Namespace) -> int:
     from climb_hf import catalog
     from climb_hf.build import build
-    from climb_hf.builder import ClimbConfig
+    from climb_hf.config import ClimbConfig
 
     name = shared.config(known.config)
     sources = catalog.check_config(name)

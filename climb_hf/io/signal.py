@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from climb_hf.check import check_option
-from climb_hf.errors import CorruptFileError
+from climb_hf.errors import CorruptFileError, OptionError
 from climb_hf.io.header import (
     PLAIN_BITS,
     STANDARD_LEADS,
@@ -33,6 +33,7 @@ from climb_hf.schema import SeriesFile
 
 # Codes that a WFDB format reserves for a missing sample (WFDB signal(5), "invalid samples").
 INVALID_CODES = {"16": -32768, "61": -32768, "212": -2048, "310": -512, "311": -512, "80": -128}
+_MOST_STEPS = 10_000  # between two rates, in whole numbers of samples
 # Both signs that Unicode has for micro; units are compared in lower case.
 _PER_VOLT = {"v": 1.0, "mv": 1e3, "uv": 1e6, "\u00b5v": 1e6, "\u03bcv": 1e6, "nv": 1e9}
 
@@ -381,7 +382,12 @@ def resample(series: RawSeries, rate_hz: float) -> RawSeries:
     if rate_hz == series.rate_hz:
         return series
     scipy_signal = need("scipy.signal", extra="ecg")
-    ratio = Fraction(rate_hz / series.rate_hz).limit_denominator(10_000)
+    ratio = Fraction(rate_hz / series.rate_hz).limit_denominator(_MOST_STEPS)
+    if not 1 / _MOST_STEPS <= ratio <= _MOST_STEPS:
+        raise OptionError(
+            f"rate_hz={rate_hz!r} is out of reach from the {series.rate_hz:g} Hz of the recording. "
+            "Ask for another rate, in Hz."
+        )
     values, lost = bridged(series)
     moved = scipy_signal.resample_poly(values, ratio.numerator, ratio.denominator, axis=1)
     nearest = np.clip(

@@ -58,7 +58,7 @@ def encoded_again(files: list[Path], out: Path) -> None:
 
 def built(root: Path, out: Path) -> None:
     from climb_hf.build import build
-    from climb_hf.builder import ClimbConfig
+    from climb_hf.config import ClimbConfig
 
     build(ClimbConfig(name=SOURCE, sources=(SOURCE,)), root, out)
 

@@ -16,7 +16,7 @@ import pytest
 import climb_hf
 from climb_hf import build as building
 from climb_hf import catalog, cli
-from climb_hf.builder import ClimbConfig
+from climb_hf.config import ClimbConfig
 from climb_hf.errors import (
     ConfigNameError,
     CorruptFileError,

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 import climb_hf
 from climb_hf import catalog, collect
-from climb_hf.builder import ON_ERROR, ClimbBuilder, ClimbConfig
+from climb_hf.builder import ClimbBuilder
 from climb_hf.card import Access, Modality, Option, Proof
+from climb_hf.config import ON_ERROR, ClimbConfig
 from climb_hf.errors import (
     CardError,
     ClimbError,
@@ -288,6 +289,8 @@ WRONG_TYPES = {
     "rate-negative": {"rate_hz": -1},
     "rate-zero": {"rate_hz": 0.0},
     "rate-infinite": {"rate_hz": float("inf")},
+    "rate-absurdly-low": {"rate_hz": 1e-9},
+    "rate-absurdly-high": {"rate_hz": 1e9},
     "split_rule-bool": {"split_rule": True},
     "split_rule-mapping": {"split_rule": {"georgia": "hash"}},
     "label_set-number": {"label_set": 7},

@@ -21,7 +21,7 @@ from filelock import FileLock
 import climb_hf
 from climb_hf import catalog, cli, prepared
 from climb_hf.build import build
-from climb_hf.builder import ClimbConfig
+from climb_hf.config import ClimbConfig
 from climb_hf.errors import (
     ConfigNameError,
     DataNotFoundError,

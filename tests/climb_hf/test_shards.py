@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from climb_hf import catalog, shards
-from climb_hf.builder import ClimbConfig, gather
+from climb_hf.builder import gather
 from climb_hf.collect import Placed
+from climb_hf.config import ClimbConfig
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.tree import RawTree
 from climb_hf.rows import Request, build_row
