@@ -260,7 +260,7 @@ class Example:
         for series in self.series:
             found += [series.path, series.signal]
         found += [image.path for image in self.images]
-        found += [mask.path for mask in self.masks]
+        found += [mask.path for mask in self.masks if mask.outline is None]
         for volume in self.volumes:
             found += volume.files or (volume.path,)
         found += [mask.path for mask in self.volume_masks]

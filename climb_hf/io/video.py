@@ -103,9 +103,18 @@ def _described(data: bytes, name: str, start_s: float | None, stop_s: float | No
         height, width = (first.width, first.height) if turned else (first.height, first.width)
         rate = stream.average_rate or stream.guessed_rate or Fraction(0)
         n_frames = stream.frames
-    if not n_frames:
-        n_frames = len(times(data, name))
-    return RawVideo(data, float(rate), n_frames, height, width, start_s, stop_s)
+    found = len(times(data, name))
+    if found < _WHOLE * n_frames or _riff_is_cut(data):
+        raise CorruptFileError(
+            f"{name} holds {found} frames where its header says {n_frames}: it is cut short. "
+            f"{_AGAIN}"
+        )
+    return RawVideo(data, float(rate), found, height, width, start_s, stop_s)
+
+
+def _riff_is_cut(data: bytes) -> bool:
+    """Whether an AVI file is shorter than it says; one of over 1 GB says so of its parts only."""
+    return data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
 def _packets(container: Any) -> Iterator[Any]:
@@ -158,6 +167,7 @@ def _part(path: Path, start_s: float, stop_s: float | None) -> tuple[bytes, floa
     return buffer.getvalue(), begin, end
 
 
+_WHOLE = 0.9  # share of the frames of its header that a video must hold: some lack a few
 _HALF_TICK = 1e-4  # s; times of key frames are compared as they were read
 
 

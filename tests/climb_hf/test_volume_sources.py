@@ -1,0 +1,107 @@
+"""Sources of volumes and videos: what the battery cannot know of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from climb_hf import as_images, catalog
+from climb_hf.loading import load_dataset
+
+pytest.importorskip("nibabel")
+pytest.importorskip("av")
+
+
+@pytest.fixture
+def tree_of(tmp_path, load_fake):
+    """A function that makes a source's tree for this test alone."""
+
+    def of(name, **how):
+        root = tmp_path / "raw"
+        return root, load_fake(name).make(root / name, **how)
+
+    return of
+
+
+def rows_of(root, name, **options):
+    splits = load_dataset("climb", name, data_dir=str(root), **options)
+    return {
+        row["id"].split("/", 1)[1]: {**row, "split": split}
+        for split, part in splits.items()
+        for row in part
+    }
+
+
+# ---- KiTS23 -------------------------------------------------------------------------------------
+
+
+def test_a_case_without_pathology_has_no_label(tree_of):
+    root, _ = tree_of("kits23", n=6)
+    row = rows_of(root, "kits23", decode=False)["case_00002"]
+    assert (row["label"], row["labels"], row["labels_negative"]) == (None, [], [])
+
+
+def test_the_tumour_comes_first_and_has_a_box(tree_of):
+    root, _ = tree_of("kits23", n=6)
+    rows = rows_of(root, "kits23")
+    card = catalog.get("kits23").card
+    shown = as_images(rows["case_00000"], 4, card=card)
+    # The ball of radius 4 lies at slice 8 of 20, counted from the head.
+    assert shown["image_info"][0]["frame"] == 20 - 1 - 8
+    first = [box["xyxy"] for box in shown["boxes"] if box["image"] == 0]
+    assert first == [[12.0, 22.0, 21.0, 31.0]]
+    without = as_images(rows["case_00004"], 4, card=card)
+    assert (without["boxes"], without["masks"]) == ([], [])
+
+
+def test_annotators_are_kept_apart_where_asked(tree_of):
+    root, _ = tree_of("kits23", n=3)
+    asked = {"kits23": {"instances": True}}
+    masks = rows_of(root, "kits23", options=asked, decode=False)["case_00000"]["volume_masks"]
+    assert [one["reader"] for one in masks] == [None, "1", "2", "3"]
+    assert [one["label"] for one in masks] == [None, "kidney", "kidney", "kidney"]
+
+
+# ---- EchoNet-Dynamic ----------------------------------------------------------------------------
+
+
+def test_the_larger_ventricle_comes_first_whatever_the_order_of_its_tracing(tree_of):
+    root, _ = tree_of("echonet_dynamic", n=6)
+    for record, row in rows_of(root, "echonet_dynamic").items():
+        if not row["images"]:
+            continue
+        inside = [np.asarray(one["mask"]) > 0 for one in row["masks"]]
+        assert inside[0].sum() > inside[1].sum(), record
+        grey = [np.asarray(image.convert("L")).astype(float) for image in row["images"]]
+        for shade, where in zip(grey, inside, strict=True):
+            assert shade[where].mean() < 45 < shade[~where].mean()  # the ventricle is dark
+        assert [one["view"] for one in row["image_info"]] == ["end-diastole", "end-systole"]
+
+
+def test_the_edges_of_the_bands_belong_to_the_class_above(tree_of):
+    root, _ = tree_of("echonet_dynamic", n=5)
+    names = catalog.get("echonet_dynamic").card.vocabularies[0].names
+    found = {
+        row["targets"][0]["value"]: names[row["label"]]
+        for row in rows_of(root, "echonet_dynamic").values()
+    }
+    assert (found[30.0], found[40.0], found[50.0]) == ("Reduced", "Mildly reduced", "Preserved")
+
+
+def test_the_table_of_a_sister_set_is_named(tree_of):
+    root, _ = tree_of("echonet_dynamic", n=4)
+    table = root / "echonet_dynamic" / "EchoNet-Dynamic" / "VolumeTracings.csv"
+    table.write_text("FileName,X,Y,Frame\n0X00000000ABCD.avi,1,2,No Systolic\n")
+    with pytest.raises(Exception, match="X1"):
+        load_dataset("climb", "echonet_dynamic", data_dir=str(root))
+
+
+# ---- COVID-BLUES --------------------------------------------------------------------------------
+
+
+def test_takes_and_scores_of_a_clip_are_told(tree_of):
+    root, _ = tree_of("covid_blues", n=4)
+    row = rows_of(root, "covid_blues")["patient_1_L1_2"]
+    assert (row["meta"]["blue_point"], row["meta"]["take"]) == ("L1", 2)
+    assert row["targets"] == [{"name": "severity", "value": 1.0, "unit": None}]
+    assert rows_of(root, "covid_blues")["patient_4_L1"]["age_years"] is None
