@@ -23,7 +23,7 @@ from climb_hf.io.table import begins_with, whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.photos import DICOM_MODE, records_of, with_images
-from climb_hf.radiology import READING_OPTIONS, boxes_of, header_of, person_of, read_by
+from climb_hf.radiology import READING_OPTIONS, boxes_of, films, read_by
 from climb_hf.schema import Example, Fault
 
 IMAGE = r"(train|test)/[0-9a-f]{32}\.dicom"
@@ -106,12 +106,7 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
     kaggle = [p for p in tree.named("train.csv") if begins_with(tree.path(p), ",".join(BOXES[:2]))]
     rows = partial(_rows, tree, options)
     found = records_of([*named, *kaggle], rows, "image_labels_train.csv")
-    for one in with_images(tree, found, IMAGE, twins=False):
-        if isinstance(one, Fault):
-            yield one
-        else:
-            images = (replace(one.images[0], form=options["dicom_mode"]),)
-            yield replace(one, images=images, **person_of(header_of(images[0].path)))
+    yield from films(with_images(tree, found, IMAGE, twins=False), options)
 
 
 def _rows(tree: RawTree, options: Mapping[str, Any], table: str) -> Iterator[Example | Fault]:

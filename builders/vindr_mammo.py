@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.mammography import BIRADS5, DENSITY4, MAMMOGRAPHY, birads_of, view_of
 from climb_hf.photos import DICOM_MODE, kept, records_of, with_images
-from climb_hf.radiology import boxes_of, header_of, person_of
+from climb_hf.radiology import boxes_of, films
 from climb_hf.schema import Example, Fault
 
 IMAGE = r"[0-9a-f]{32}/[0-9a-f]{32}\.dicom"
@@ -46,12 +45,10 @@ CARD = SourceCard(
         "a box is called by all its categories, joined by '; '; its own BI-RADS stands in meta",
         "each exam counts as a patient of its own, as far as is published",
         "two thirds of all images are BI-RADS 1, and 1 in 88 is BI-RADS 5",
-        "films without a window are shown between percentiles, which meta says",
     ),
     **MAMMOGRAPHY,
 )
 COLUMNS = ("study_id", "image_id", "laterality", "view_position", "breast_birads")
-KEPT = ("series_id", "laterality", "view_position")
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 DEVICE = ("Manufacturer", "ManufacturerModelName")
 
@@ -59,19 +56,12 @@ DEVICE = ("Manufacturer", "ManufacturerModelName")
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields a record an image of the table of breasts, or of that of findings without it."""
     tables = tree.named(BREASTS) or tree.named(FINDINGS)
-    found = records_of(tables, partial(_rows, tree), BREASTS)
-    for one in with_images(tree, found, IMAGE, twins=False):
-        if isinstance(one, Fault):
-            yield one
-            continue
-        view = view_of(one.meta["laterality"], one.meta["view_position"])
-        image = replace(one.images[0], view=view, form=options["dicom_mode"])
-        header = header_of(image.path, DEVICE)
-        device = {tag: str(header[tag]) for tag in DEVICE if tag in header}
-        yield replace(one, images=(image,), meta={**one.meta, **device}, **person_of(header))
+    views: dict[str, str] = {}
+    found = records_of(tables, partial(_rows, tree, views), BREASTS)
+    yield from films(with_images(tree, found, IMAGE, twins=False), options, views, DEVICE)
 
 
-def _rows(tree: RawTree, table: str) -> Iterator[Example | Fault]:
+def _rows(tree: RawTree, views: dict[str, str], table: str) -> Iterator[Example | Fault]:
     if not tree.named(FINDINGS):
         yield Fault(FINDINGS, "missing", "it is not there: no image has boxes")
     drawn: list[dict[str, str]] = []
@@ -86,6 +76,7 @@ def _rows(tree: RawTree, table: str) -> Iterator[Example | Fault]:
     if table.endswith(FINDINGS):  # a row a finding
         rows = [*{row["image_id"]: row for row in rows}.values()]
     for row in rows:
+        views[row["image_id"]] = view_of(row["laterality"], row["view_position"])
         yield Example(
             record=row["image_id"],
             native=tuple(kept(row, ("breast_birads", "breast_density")).values()),
@@ -94,7 +85,7 @@ def _rows(tree: RawTree, table: str) -> Iterator[Example | Fault]:
             split=SPLITS.get(row["split"].strip()),
             targets=birads_of(row["breast_birads"]),
             boxes=boxes.get(row["image_id"], ()),
-            meta={**kept(row, KEPT), "findings": findings.get(row["image_id"], [])},
+            meta={**kept(row, ("series_id",)), "findings": findings.get(row["image_id"], [])},
         )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from climb_hf.card import Option
 from climb_hf.errors import CorruptFileError
 from climb_hf.io import dicom_header
 from climb_hf.people import sex_of
-from climb_hf.schema import Box
+from climb_hf.schema import Box, Example, Fault
 
 # Boxes of one label are one where they overlap by so much: intersection over union.
 SAME_BOX = 0.5
@@ -56,6 +58,30 @@ def person_of(header: Mapping[str, Any]) -> dict[str, Any]:
     fits = _AGE.fullmatch(str(header.get("PatientAge", "")).strip().upper())
     age = int(fits[1]) / _A_YEAR[fits[2]] if fits else 0
     return {"age_years": age or None, "sex": sex_of(str(header.get("PatientSex", "")))}
+
+
+def films(
+    found: Iterable[Example | Fault],
+    options: Mapping[str, Any],
+    views: Mapping[str, str] = MappingProxyType({}),
+    tags: Sequence[str] = (),
+) -> Iterator[Example | Fault]:
+    """Yields records with their image in the form that is asked for, and what its header tells.
+
+    Args:
+        options: with `dicom_mode`.
+        views: record -> what its image shows.
+        tags: elements of the header that are kept in `meta`.
+    """
+    for one in found:
+        if isinstance(one, Fault):
+            yield one
+            continue
+        view = views.get(one.record)
+        image = replace(one.images[0], view=view, form=options["dicom_mode"])
+        header = header_of(image.path, tags)
+        told = {tag: str(header[tag]) for tag in tags if tag in header}
+        yield replace(one, images=(image,), meta={**one.meta, **told}, **person_of(header))
 
 
 def boxes_of(

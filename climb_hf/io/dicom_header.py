@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.files import refuse_pointer
-from climb_hf.io.image import ENDINGS
 from climb_hf.optional import need
 
 if TYPE_CHECKING:
@@ -212,6 +211,8 @@ def _check_kind(data: bytes, name: str) -> None:
         raise CorruptFileError(
             f"{name} is no DICOM file: its content begins with {data[:8]!r}. {_AGAIN}"
         )
+    from climb_hf.io.image import ENDINGS  # not above, so that sources are listed without Pillow
+
     known = [ending for endings in ENDINGS.values() for ending in endings]
     if name.lower().endswith(tuple(known)):
         raise CorruptFileError(
