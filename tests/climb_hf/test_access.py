@@ -69,6 +69,16 @@ def label_of(value):
     return None if value is None or value != value else int(value)
 
 
+def opened(stored):
+    """What an image or a volume decodes to; anything else of stored bytes stays as it is."""
+    data = bytes(stored["bytes"] or b"")
+    if data.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+        return datasets.Image().decode_example({"bytes": data, "path": None})
+    if data.startswith(b"\x1f\x8b") or data[344:348] == b"n+1\0":
+        return datasets.Nifti().decode_example({"bytes": data, "path": None})
+    return stored
+
+
 def content(value):
     """The words of a nested value in order, and its numbers, sorted.
 
@@ -77,6 +87,8 @@ def content(value):
     words, numbers = [], [np.zeros(0, "f4")]
 
     def walk(one):
+        if isinstance(one, Mapping) and {*one} == {"bytes", "path"}:
+            one = opened(one)
         if isinstance(one, Mapping):
             one = [one[name] for name in sorted(one)]
         if isinstance(one, (list, tuple)) or str(getattr(one, "dtype", "")) == "object":
