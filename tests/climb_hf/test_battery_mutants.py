@@ -17,7 +17,7 @@ from unittest import mock
 
 import datasets
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from climb_hf import builder, catalog, collect, shards, subject
 from climb_hf.card import Access, Licence, Option, Remote, Vocabulary
@@ -203,6 +203,13 @@ def encoded_again(stored):
 
 def without_the_end(stored):
     return {**stored, "bytes": stored["bytes"][: len(stored["bytes"]) // 2]}
+
+
+def inverted_again(stored):
+    """What a builder does that inverts a film for its header, and once more for its looks."""
+    buffer = io.BytesIO()
+    ImageOps.invert(Image.open(io.BytesIO(stored["bytes"]))).save(buffer, format="PNG")
+    return {**stored, "bytes": buffer.getvalue()}
 
 
 def images_of(change):
@@ -583,6 +590,7 @@ MUTANTS = (
     Mutant("videos_keep_their_bytes", "twice-the-same", "covid_blues", read=parts_of_one),
     Mutant("images_keep_their_bytes", "encoded-again", "isic2020", row=images_of(encoded_again)),
     Mutant("images_keep_their_bytes", "in-archive", "pad_ufes_20", row=images_of(encoded_again)),
+    Mutant("images_keep_their_bytes", "inverted", "vindr_cxr", row=images_of(inverted_again)),
     Mutant("images_keep_their_bytes", "rows-shifted", "ham10000", read=shifted("images")),
     Mutant("labels_are_the_makers", "images-renamed", "ham10000", read=shifted("record")),
     Mutant("a_missing_file_is_counted_apart", "image-damaged", "ham10000", read=all_damaged),
