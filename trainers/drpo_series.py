@@ -191,7 +191,7 @@ class SeriesRollouts:
         *others: Any,
         **named: Any,
     ) -> None:
-        if _has_column(train_dataset) and _check_run(model, args, named) == "picture":
+        if _check_run(model, args, named, _has_column(train_dataset)) == "picture":
             from climb_hf.trainers.vllm_pictures import drawn_run
 
             model, train_dataset, named = drawn_run(model, args, train_dataset, others, named)
@@ -277,14 +277,18 @@ def _has_column(dataset: Any) -> bool:
     return COLUMN in (getattr(dataset, "column_names", None) or ())
 
 
-def _check_run(model: Any, args: Any, named: Mapping[str, Any]) -> str | None:
+def _check_run(model: Any, args: Any, named: Mapping[str, Any], has_series: bool) -> str | None:
     """Refuses what cannot work with series, before any weight is loaded.
 
-    A model that takes no series is let through: the column is then of no use to it.
+    A model that takes no series is let through: the column is then of no use to it. One that does
+    cannot be served by vLLM, whatever its rows hold.
 
     Returns:
         How the run goes by vLLM's limits, one of `VLLM_CHOICES`; None where they do not matter.
     """
+    asks_vllm = getattr(args, "use_vllm", False)
+    if not (has_series or asks_vllm):
+        return None
     config = getattr(model, "config", None)
     if isinstance(model, str):
         from transformers import AutoConfig
@@ -293,22 +297,22 @@ def _check_run(model: Any, args: Any, named: Mapping[str, Any]) -> str | None:
     if getattr(config, "time_series_token_id", None) is None:
         return None
     for name in ("tools", "environment_factory", "rollout_func"):
-        if named.get(name):
+        if has_series and named.get(name):
             raise OptionError(
                 f"{name} cannot be used with series: TRL then builds prompts of its own, which "
                 "know nothing of them. Leave it out, or draw the series as images."
             )
-    if not getattr(args, "use_vllm", False):
+    if not asks_vllm:
         return None
     choice = check_option(
         "vllm_with_series", getattr(args, "vllm_with_series", VLLM_CHOICES[0]), VLLM_CHOICES
     )
     if choice == "stop":
         raise OptionError(
-            "use_vllm=True with series: vLLM takes token ids and images, and no series. Set "
-            "use_vllm=False; or vllm_with_series='transformers', which does the same and says so; "
-            "or vllm_with_series='picture', which draws the series and trains the model without "
-            "its encoder of them."
+            "use_vllm=True with a model that takes series: vLLM takes token ids and images, and no "
+            "series. Set use_vllm=False; or vllm_with_series='transformers', which does the same "
+            "and says so; or vllm_with_series='picture', which draws the series and trains the "
+            "model without its encoder of them."
         )
     if choice == "transformers":
         logger.warning("vLLM takes no series: completions are generated with transformers instead.")

@@ -72,6 +72,9 @@ def drawn_run(
         dataset: to train on.
         others: arguments of `GRPOTrainer` by place, from `eval_dataset` on.
         named: its other arguments.
+
+    Raises:
+        OptionError: if the model takes no images, or the rows are a stream.
     """
     from trl import GRPOTrainer
 
@@ -84,10 +87,19 @@ def drawn_run(
     model, named["processing_class"] = plain_for_vllm(model, processor, args)
     held_out = named.get("eval_dataset")
     if isinstance(held_out, Mapping):
-        named["eval_dataset"] = {key: with_images(rows) for key, rows in held_out.items()}
+        named["eval_dataset"] = {key: _drawn(rows) for key, rows in held_out.items()}
     elif held_out is not None:
-        named["eval_dataset"] = with_images(held_out)
+        named["eval_dataset"] = _drawn(held_out)
     lora = named.get("peft_config")
     if lora is not None and lora.modules_to_save:
         lora.modules_to_save = [one for one in lora.modules_to_save if one not in SERIES_MODULES]
-    return model, with_images(dataset), named
+    return model, _drawn(dataset), named
+
+
+def _drawn(dataset: Any) -> Any:
+    if not hasattr(dataset, "__len__"):
+        raise OptionError(
+            f"vllm_with_series={CHOICE!r} draws all recordings before the run, and the rows are a "
+            "stream. Give them as images, or set vllm_with_series='transformers'."
+        )
+    return with_images(dataset)

@@ -6,6 +6,7 @@ import torch
 from peft import LoraConfig
 from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration
+from trl import GRPOTrainer
 
 from climb_hf import Signal, hub
 from climb_hf.errors import OptionError
@@ -143,7 +144,7 @@ def generated(trainer, n=4):
 def log_probabilities(trainer, batch, series=None):
     """What the loss is made of."""
     seen = []
-    parent = DRPOTrainer.__mro__[2]
+    parent = GRPOTrainer
 
     def listen(self, *args, **kwargs):
         made = parent_method(self, *args, **kwargs)
@@ -303,9 +304,10 @@ def test_two_processes_that_hold_different_modalities_agree(tmp_path):
 # ---- what is refused ----------------------------------------------------------------------------
 
 
-def test_vllm_stops_a_run_with_series(make):
+@pytest.mark.parametrize("columns", [["id", "prompt", "domain", "series"], ["prompt", "domain"]])
+def test_vllm_stops_a_run_with_a_model_that_takes_series(make, columns):
     with pytest.raises(OptionError, match="vLLM takes token ids and images, and no series"):
-        make("llama", use_vllm=True)
+        make("llama", data=dataset(False).select_columns(columns), use_vllm=True)
 
 
 def test_vllm_gives_way_where_the_user_says_so(make, caplog):
@@ -334,6 +336,13 @@ def test_vllm_gets_pictures_and_a_model_without_the_tower_where_the_user_says_so
     trainer.train()
     trainer.save_model(args.output_dir)
     assert not takes_series(hub.load_for_inference(args.output_dir, device="cpu")[1])
+
+
+def test_a_stream_cannot_be_drawn(make):
+    stream = dataset(True).to_iterable_dataset()
+    with pytest.raises(OptionError, match="the rows are a stream"):
+        model, processor = tiny_series_vlm()
+        drawn_run(model, make().args, stream, (), {"processing_class": processor})
 
 
 def test_series_are_not_drawn_for_a_model_without_eyes(make):
@@ -737,12 +746,12 @@ def test_a_model_answers_with_a_medium_missing_where_it_was_trained_to(share, tm
 
     def told(index):
         values = rng.normal(0, 1, (2, 100)).astype(np.float32)
-        values[index % 2, 40:60] += 4
+        values[0, 40:60] += (5, -5)[index % 2]
         shade = np.clip(rng.normal((40, 215)[index % 2], 20, (28, 28, 3)), 0, 255)
         series = Signal(values, 100.0, ("V1", "V5"), ("mV",) * 2)
         return {
             "id": f"made/{index}",
-            "prompt": [user("Does V1 carry it?")],
+            "prompt": [user("Does V1 go up?")],
             "completion": [{"role": "assistant", "content": ("yes", "no")[index % 2]}],
             "series": [encode(series)],
             "images": [Image.fromarray(shade.astype(np.uint8))],
@@ -755,7 +764,7 @@ def test_a_model_answers_with_a_medium_missing_where_it_was_trained_to(share, tm
         use_cpu=True,
         bf16=False,
         per_device_train_batch_size=16,
-        max_steps=100,
+        max_steps=60,
         learning_rate=1e-3,
         lr_scheduler_type="constant",
         save_strategy="no",
@@ -764,7 +773,7 @@ def test_a_model_answers_with_a_medium_missing_where_it_was_trained_to(share, tm
         max_grad_norm=1.0,
         modality_dropout=share,
     )
-    data = rows_as_data([told(index) for index in range(16 * 100)])
+    data = rows_as_data([told(index) for index in range(16 * 60)])
     SeriesSFTTrainer(model, args, train_dataset=data, processing_class=processor).train()
     held_out = [told(index) for index in range(40)]
 
