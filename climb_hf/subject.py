@@ -22,6 +22,7 @@ from climb_hf.io.tree import RawTree
 from climb_hf.rows import Request, build_row
 from climb_hf.schema import Example, Fault
 from climb_hf.splits import fraction_of
+from climb_hf.views import as_stored
 
 LABEL_LISTS = ("labels", "labels_negative", "labels_uncertain")
 SHOWN = 3  # of the records that a message names
@@ -326,18 +327,9 @@ class Subject:
 
 
 def undecoded(part: Any) -> Any:
-    """Returns a loaded split with images and volumes as their bytes, not as what they decode to."""
-    from datasets import Image, List, Nifti
-
-    features = part.features or {}
-    kinds = {"images": Image, "masks": Image, "volumes": Nifti, "volume_masks": Nifti}
-    for column in kinds.keys() & set(features):
-        plain = kinds[column](decode=False)
-        drawn = features[column].feature
-        part = part.cast_column(
-            column, List({**drawn, "mask": plain} if "mask" in column else plain)
-        )
-    return part
+    """Returns a loaded split with media as their bytes, not as what they decode to."""
+    stored = as_stored(part.features)
+    return part if stored == part.features else part.cast(stored)
 
 
 def named(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
