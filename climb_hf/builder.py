@@ -185,12 +185,13 @@ def _undecoded(made: Any, origin: str) -> Any:
     """
     if isinstance(made, dict):
         return type(made)({name: _undecoded(part, origin) for name, part in made.items()})
-    if isinstance(made, datasets.IterableDataset):
-        return made.decode(False)
-    info = made.info.copy()
-    info.features = as_stored(made.features)
-    if info.features == made.features:
+    stored = as_stored(made.features)
+    if stored == made.features:
         return made
+    if isinstance(made, datasets.IterableDataset):
+        return made.cast(stored)
+    info = made.info.copy()
+    info.features = stored
     known = datasets.fingerprint.Hasher.hash([origin, str(made.split), "as stored"])
     return datasets.Dataset(made.data, info=info, split=made.split, fingerprint=known)
 
@@ -208,6 +209,9 @@ def bare_errors() -> Iterator[None]:
 
 def tell(reports: list[Report]) -> None:
     """Logs what was left out, and why."""
+    absent = [report.source for report in reports if report.absent]
+    if absent:
+        logger.warning("nothing is there of: %s", ", ".join(absent))
     for report in reports:
         if report.faults or report.unknown_codes or report.not_questions:
             logger.warning("%s", report.summary())
@@ -276,9 +280,12 @@ class ClimbBuilder(WithView, datasets.GeneratorBasedBuilder):
         root = collect.data_root(self.config.data_dir)
         found = gather(self.config, root)
         placed = [record for source in found for record in source.placed]
-        self._reports = [source.report for source in found]
+        read = {source.report.source: source.report for source in found}
+        absent = "no file of it is there"
+        names = self.config.sources
+        self._reports = [read.get(name) or Report(name, absent=absent) for name in names]
         if not placed:
-            counts = "; ".join(report.summary() for report in self._reports)
+            counts = "; ".join(report.summary() for report in read.values())
             raise DataNotFoundError(
                 f"no question can be made from what lies under {root} ({counts}): their records "
                 "carry no labels. Load task='classification', or fetch the label files too."

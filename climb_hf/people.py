@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 # PhysioNet's re-releases hold 92 for every age above 89, PTB-XL's own release holds 300.
@@ -37,3 +38,12 @@ def sex_of(value: str | None) -> str | None:
     """Returns `male`, `female` or None for what releases write (Male, F, Unknown, NaN)."""
     words = {"m": "male", "male": "male", "f": "female", "female": "female"}
     return words.get((value or "").strip().lower())
+
+
+def person_of(row: Mapping[str, str | None]) -> dict[str, Any]:
+    """Returns `age_years` and `sex` of a table's row, whose columns are called Age... and Gender.
+
+    Headers add a unit to the age, in another line of the same cell even.
+    """
+    age = next((value for name, value in row.items() if str(name).startswith("Age")), None)
+    return {"age_years": years_of(age), "sex": sex_of(row.get("Gender"))}

@@ -105,3 +105,32 @@ def test_takes_and_scores_of_a_clip_are_told(tree_of):
     assert (row["meta"]["blue_point"], row["meta"]["take"]) == ("L1", 2)
     assert row["targets"] == [{"name": "severity", "value": 1.0, "unit": None}]
     assert rows_of(root, "covid_blues")["patient_4_L1"]["age_years"] is None
+
+
+# ---- CT-ICH -------------------------------------------------------------------------------------
+
+
+def test_volumes_of_the_later_release_are_a_variant(tmp_path, load_fake):
+    truth = load_fake("hemorrhage").make_volumes(tmp_path / "raw" / "hemorrhage", with_faults=True)
+    rows = rows_of(tmp_path / "raw", "hemorrhage", variant="volumes", decode=False)
+    assert set(rows) == set(truth["records"])
+    names = catalog.get("hemorrhage").card.vocabularies[0].names
+    for record, known in truth["records"].items():
+        assert [names[rows[record]["label"]]] == known["labels"]
+        assert (rows[record]["age_years"], rows[record]["sex"]) == (known["age"], known["sex"])
+        assert len(rows[record]["volume_masks"]) == 1
+
+
+def test_a_missing_window_is_not_replaced_by_the_other(tree_of):
+    root, _ = tree_of("hemorrhage", n=10)
+    rows = rows_of(root, "hemorrhage")
+    views = {record: [one["view"] for one in row["image_info"]] for record, row in rows.items()}
+    assert views["049-1"] == ["brain", "bone"]
+    assert views["049-2"] == ["brain"]
+
+
+def test_shades_lost_to_compression_are_no_lesion(tree_of):
+    root, _ = tree_of("hemorrhage", n=30)
+    row = rows_of(root, "hemorrhage")["051-3"]
+    inside = np.asarray(row["masks"][0]["mask"]) > 0
+    assert inside.sum() == 10 * (24 + 12 % 4 - 8)
