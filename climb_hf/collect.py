@@ -64,6 +64,7 @@ class Report:
         unknown_codes: native codes in no table, with how often each occurs.
         unplaced_files: files of the folder that belong to no source of the config.
         faults: what was left out and why.
+        absent: why nothing of the source was looked at; empty where something was.
     """
 
     source: str
@@ -73,6 +74,7 @@ class Report:
     unknown_codes: dict[str, int] = field(default_factory=dict)
     duplicate_signals: int = 0
     faults: list[Fault] = field(default_factory=list)
+    absent: str = ""
 
     def count(self, kind: str) -> int:
         """Returns how many faults are of a kind."""
@@ -85,6 +87,8 @@ class Report:
             TooManyBadRecordsError: names the share and the first faults.
             DataNotFoundError: if records are listed but no file of any of them is there.
         """
+        if self.absent:
+            return
         damaged, missing = self.count("damaged"), self.count("missing")
         seen = self.good + damaged
         if self.good == 0 and damaged == 0 and missing:
@@ -111,6 +115,8 @@ class Report:
 
     def summary(self) -> str:
         """Returns one line that says what was found and what was left out."""
+        if self.absent:
+            return f"{self.source}: {self.absent}"
         parts = [f"{self.good} records"]
         for kind in ("damaged", "missing", "copy", "left out"):
             if self.count(kind):

@@ -410,3 +410,10 @@ def test_classes_are_in_their_shares(load):
     for name in ("control", "pd"):
         mine = [row["split"] for row in rows if row["class"] == name]
         assert abs(mine.count("test") - 0.2 * len(mine)) <= 1
+
+
+def test_a_folder_may_be_called_as_its_records_are(made):
+    subject = Subject(catalog.get("ppmi"), made("ppmi").root / "ppmi")  # ids begin with ppmi/ppmi_
+    found = run_check("ids_are_free_of_paths", subject)
+    subject.close()
+    assert found.outcome == "passed", found
