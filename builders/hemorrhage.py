@@ -27,8 +27,7 @@ VOLUME = r"(ct_scans|masks)/\d{3}\.nii(\.gz)?"
 SLICES, VOLUMES = "hemorrhage_diagnosis.csv", "hemorrhage_diagnosis_raw_ct.csv"
 PEOPLE = "patient_demographics.csv"
 TYPES = ("Intraventricular", "Intraparenchymal", "Subarachnoid", "Epidural", "Subdural")
-WINDOWS = ("brain", "bone")
-NONE, SOME = "No Hemorrhage", "Has Hemorrhage"
+WINDOWS, NONE, SOME = ("brain", "bone"), "No Hemorrhage", "Has Hemorrhage"
 # CLIMB's test patients: scikit-learn's train_test_split of 49 to 130 at 0.2 with random_state 42.
 CLIMB_TEST = {49, 53, 59, 61, 67, 71, 77, 79, 80, 82, 84, 94, 98, 102, 117, 118, 124}
 CARD = SourceCard(
@@ -42,8 +41,8 @@ CARD = SourceCard(
     citation="Hssayeni et al. (2020), Data 5(1):14, doi:10.3390/data5010014",
     release="1.0.0 (slices as JPEG) and 1.3.1 (volumes as NIfTI)",
     remotes=(
-        Remote("https://www.kaggle.com/datasets/vbookshelf/computed-tomography-ct-images"),
         Remote("https://physionet.org/content/ct-ich/1.3.1/"),
+        Remote("https://www.kaggle.com/datasets/vbookshelf/computed-tomography-ct-images"),
     ),
     layouts=(
         Layout(
@@ -92,9 +91,8 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
     if not tree.named(name):
         yield Fault(name, "damaged", "it is not there: what lies here has no labels", name)
         return
-    people = {}
-    for path in tree.named(PEOPLE):  # the patient's number comes first, whatever it is called
-        people |= {next(iter(row.values())): row for row in read_csv(tree.path(path), ())}
+    tables = [read_csv(tree.path(path), ()) for path in tree.named(PEOPLE)]
+    people = {next(iter(row.values())): row for table in tables for row in table}
     lying = {_place(path): tree.path(path) for path in tree.find(f"{SLICE}|{VOLUME}")}
     columns = ("PatientNumber", "SliceNumber", "No_Hemorrhage")
     units: dict[tuple[int, str], list[Mapping[str, str]]] = {}
