@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RECORD = ".climb/run.json"  # of a run: the sources that it was trained on, and whose licence binds
 BASE_SUFFIX = "-base"  # of the repository for a base model that is on no Hub yet
 # Names of what models, adapters, processors and the scaler are saved in, and the card.
 _KEPT = (
@@ -73,6 +75,32 @@ def check_push(args: ScriptArguments, training_args: Any) -> None:
         training_args.hub_strategy = "end"
 
 
+def keep_sources(folder: str | Path, sources: Sequence[str]) -> None:
+    """Writes down, beside what a run saved, what it was trained on: `push` asks for it."""
+    from climb_hf import catalog
+
+    cards = [catalog.get(name).card for name in sources]
+    facts = [
+        {"name": one.name, "licence": one.licence.name, "may_share": one.licence.share_derived}
+        for one in cards
+    ]
+    record = Path(folder) / RECORD
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(json.dumps({"sources": facts}, indent=1), encoding="utf-8")
+
+
+def _closed_sources(folder: Path) -> list[str]:
+    """The sources of a run, with their licence, that what was trained on may not be shared of."""
+    record = folder / RECORD
+    if not record.is_file():
+        logger.warning(
+            "%s does not say what it was trained on: no licence was checked.", folder.name
+        )
+        return []
+    facts = json.loads(record.read_text(encoding="utf-8"))["sources"]
+    return [f"{one['name']} ({one['licence']})" for one in facts if not one["may_share"]]
+
+
 def push(
     folder: str | Path,
     name: str,
@@ -94,6 +122,8 @@ def push(
         revision: branch to push to; None is main.
 
     Raises:
+        OptionError: if the licence of a source keeps what was trained on it private, and the
+            repository is not.
         ClimbError: if the Hub refuses or cannot be reached; the folder stays as it is.
     """
     from huggingface_hub import HfApi
@@ -113,17 +143,34 @@ def push(
 def _push(folder: Path, name: str, api: HfApi, private: bool | None, revision: str | None) -> str:
     from climb_hf import hub
 
-    name = api.create_repo(name, private=private, exist_ok=True).repo_id
+    closed = _closed_sources(folder)
+    if closed and not private:
+        raise OptionError(
+            f"{folder.name} was trained on sources of which nothing derived may be published: "
+            f"{', '.join(closed)}. Push it with private=True."
+        )
+    name = _made(api, name, private, closed)
     changed: dict[str, bytes] = {}
     base = folder / hub.BASE_FOLDER
     if hub.is_adapter(folder) and (base / "config.json").is_file():
         base_name = f"{name}{BASE_SUFFIX}"
-        api.create_repo(base_name, private=private, exist_ok=True)
+        _made(api, base_name, private, closed)
         told = f"---\nlicense: other\n---\n\nThe model that [{name}]({name}) was trained from.\n"
         _commit(api, base_name, base, {"README.md": told.encode()}, "Base model", None)
         changed[hub.ADAPTER_FILE] = _with_base(folder / hub.ADAPTER_FILE, base_name)
     _commit(api, name, folder, changed, "End of training", revision)
     return name
+
+
+def _made(api: HfApi, name: str, private: bool | None, closed: Sequence[str]) -> str:
+    """The full name of a repository that is there now, and private if it has to be."""
+    made = api.create_repo(name, private=private, exist_ok=True).repo_id
+    if closed and not api.model_info(made).private:  # one that was there stays as it was
+        raise OptionError(
+            f"{made} is public, and this model has to stay private by the licence of "
+            f"{', '.join(closed)}. Make the repository private, or choose another name."
+        )
+    return made
 
 
 def _with_base(path: Path, base: str) -> bytes:

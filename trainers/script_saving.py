@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.trainers.script_data import generate_answers
-from climb_hf.trainers.script_push import push
+from climb_hf.trainers.script_push import keep_sources, push
 
 if TYPE_CHECKING:
     from climb_hf.trainers.scripting import ScriptArguments
@@ -90,6 +90,7 @@ def finish(
         if args.merge_adapter and model_args.use_peft:
             _save_merged(folder)
         _save_scaler(trainer, folder)
+        keep_sources(folder, sources)
         if trainer.args.push_to_hub:
             push(
                 folder,

@@ -14,6 +14,7 @@ import yaml
 
 from climb_hf.errors import OptionError
 from climb_hf.trainers import scripting
+from climb_hf.trainers.script_push import keep_sources
 from climb_hf.trainers.script_saving import domains_of_run
 from climb_hf.trainers.scripting import ScriptArguments
 
@@ -132,7 +133,7 @@ from climb_hf.trainers.script_push import push
 said = []
 for _ in range(3):
     try:
-        said.append(push(sys.argv[1], sys.argv[2]))
+        said.append(push(sys.argv[1], sys.argv[2], private=json.loads(sys.argv[3])))
     except ClimbError as error:
         said.append(str(error))
 print(json.dumps(said))
@@ -150,9 +151,11 @@ def again(hub, tmp_path):
     (folder / "adapter_config.json").write_text('{"r": 4, "base_model_name_or_path": "/home/me/x"}')
     (folder / "events.log").write_text("private")
 
-    def call(token="tok-owner", name=NAME):
+    def call(token="tok-owner", name=NAME, private=None, sources=("georgia",)):
+        keep_sources(folder, sources)
         environment = hub.environment(tmp_path / "home", token)
-        return json.loads(ran(AGAIN, str(folder), name, env=environment, cwd=tmp_path))
+        words = [str(folder), name, json.dumps(private)]
+        return json.loads(ran(AGAIN, *words, env=environment, cwd=tmp_path))
 
     return call
 
@@ -182,6 +185,20 @@ def test_a_push_that_breaks_off_goes_on_where_it_was(hub, again):
 def test_a_name_of_somebody_else_is_refused_with_the_folder_kept(hub, again):
     assert all("cannot push to 'owner/x'" in one for one in again("tok-stranger", "owner/x"))
     assert hub.repos == {}
+
+
+CLOSED = "tuab"  # its agreement forbids to share what is derived
+
+
+def test_what_may_not_be_shared_is_pushed_to_private_repositories_only(hub, again):
+    assert all("tuab (" in one and "private=True" in one for one in again(sources=[CLOSED]))
+    assert hub.repos == {}
+    assert again(sources=[CLOSED], private=True) == [NAME] * 3
+    assert [one.private for one in hub.repos.values()] == [True, True]
+    hub.repos["models", NAME].private = False  # it was made public since
+    before = hub.files(NAME)
+    assert all(f"{NAME} is public" in one for one in again(sources=[CLOSED], private=True))
+    assert hub.files(NAME) == before
 
 
 # ---- refusals -----------------------------------------------------------------------------------
