@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import subprocess
+import sys
 from http.client import RemoteDisconnected
 from urllib.error import HTTPError
 from urllib.request import Request, build_opener
@@ -112,3 +114,33 @@ def test_a_route_that_it_does_not_know_is_kept(hub, ask):
     (one,) = hub.unknown
     assert one.path.endswith("/xet-write-token/main")
     hub.unknown.clear()
+
+
+# ---- with the clients it is made for ------------------------------------------------------------
+
+DATASET = """
+import json, sys
+import datasets
+from datasets import Dataset, load_dataset
+
+datasets.config.USE_PARQUET_EXPORT = False  # else it asks for a viewer, by a name of its own
+rows = {"id": [str(i) for i in range(50)], "image": [bytes([i]) * 400 for i in range(50)]}
+Dataset.from_dict(rows).push_to_hub("owner/data", config_name="ecg", num_shards=3)
+whole = load_dataset("owner/data", "ecg", split="train")
+stream = load_dataset("owner/data", "ecg", split="train", streaming=True)
+assert [row for row in stream] == [row for row in whole]
+print(json.dumps({"ids": list(whole["id"]), "bytes": sum(len(one) for one in whole["image"])}))
+"""
+
+
+def test_a_data_set_goes_there_and_back_whole_and_streamed(hub, tmp_path):
+    environment = hub.environment(tmp_path / "home")
+    command = [sys.executable, "-c", DATASET]
+    ran = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert json.loads(ran.stdout) == {"ids": [str(i) for i in range(50)], "bytes": 50 * 400}
+    names = [path for path in hub.files("owner/data", kind="datasets") if path.endswith("parquet")]
+    assert len(names) == 3
+    assert hub.web.asked("GET", "/object/")  # shards came from the origin of files
