@@ -92,12 +92,13 @@ class ImageFile:
     """Where an image lies; `climb_hf.io.image` takes the bytes of a JPEG or PNG as they are.
 
     Attributes:
-        path: the image, or a zip archive that it lies in.
+        path: the image, or what it lies in: a zip archive, a .npy or .npz file of images.
         view: what it shows of a study, such as `PA`; None where the release does not say.
-        key: name of the image within the archive; None where `path` is the image.
+        key: name of the image within the archive, or of the array within the .npz file; None where
+            `path` is the image.
         form: what a DICOM file becomes: `uint8` or `uint16` (as it is shown, in 8 or 16 bits of
             grey) or `raw` (values as they are stored). Other files do not heed it.
-        frame: of a video, or of a DICOM file with several, counted from 0.
+        frame: of a video, of a DICOM file with several or of an array, counted from 0.
         crop: x1, y1, x2, y2 in px of the upright image: only that part is stored, as PNG.
     """
 

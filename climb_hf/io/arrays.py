@@ -6,6 +6,7 @@ in `SeriesFile.facts`.
 
 from __future__ import annotations
 
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from climb_hf.errors import CorruptFileError
+from climb_hf.io.files import keeps_last
 from climb_hf.io.memory import remember
 from climb_hf.io.signal import RawSeries, cut, from_values, narrow
 from climb_hf.io.table import read_numbers
@@ -34,6 +36,45 @@ def open_npy(path: Path) -> np.ndarray:
         objects = "bject" in str(error)
         more = " Save it again as numbers or text (dtype float or str)." if objects else ""
         raise CorruptFileError(f"{path.name} is no whole .npy array: {error}{more}") from error
+
+
+@keeps_last
+def open_npz(path: Path, *, name: str) -> np.ndarray:
+    """Returns an array of a .npz file, by its name there; the last one is kept.
+
+    Raises:
+        CorruptFileError: if the file is none, or cut short, or has no such array of numbers or
+            text.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file[name]
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise CorruptFileError(
+            f"{path.name} is no whole .npz file with an array {name!r}: {error}"
+        ) from error
+
+
+def pixels_of(path: Path, name: str | None, place: int) -> np.ndarray:
+    """Returns an image out of an array of images: uint8 or uint16 (height, width), or uint8 RGB.
+
+    Args:
+        path: a .npy file, or a .npz with `name` for the array.
+        place: which image, counted from 0.
+
+    Raises:
+        CorruptFileError: if there is no such array, or it holds no such image.
+    """
+    array = open_npy(path) if name is None else open_npz(path, name=name)
+    shape = (*array.shape, str(array.dtype))
+    grey = array.ndim == 3 and array.dtype in (np.uint8, np.uint16)
+    colour = array.ndim == 4 and array.shape[3] == 3 and array.dtype == np.uint8
+    if not (grey or colour) or not 0 <= place < len(array):
+        raise CorruptFileError(
+            f"{name or path.name} has {shape}, and image {place} is asked for of an array of uint8 "
+            "or uint16 (images, height, width), or of uint8 (images, height, width, 3)."
+        )
+    return np.asarray(array[place])
 
 
 def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -81,10 +122,10 @@ def texts(array: np.ndarray) -> list[str]:
 def read_array(source: SeriesFile) -> RawSeries:
     """Returns the series in an array of shape (channels, time), or (time, channels).
 
-    With `part` it is that entry of an array of several series. Facts: `channels`, `rate_hz`,
-    `unit`; for an array of several, `entries` that it has to have; for MATLAB files `names` of
-    variables, the first that is there; and where only the middle of what is stored is meant,
-    `middle_s` seconds of `stored_s`.
+    With `part` it is that entry of an array of several series. A Parquet file has a column a
+    channel. Facts: `channels`, `rate_hz`, `unit`; for an array of several, `entries` that it has to
+    have; for MATLAB files `names` of variables, the first that is there; and where only the middle
+    of what is stored is meant, `middle_s` seconds of `stored_s`.
     """
     path, facts = source.path, source.facts
     if path.suffix == ".mat":
@@ -92,6 +133,8 @@ def read_array(source: SeriesFile) -> RawSeries:
         if not found:
             raise CorruptFileError(f"{path.name} holds none of {', '.join(facts['names'])}.")
         array = next(iter(found.values()))
+    elif path.suffix == ".parquet":
+        array = _parquet(path, tuple(facts["channels"]))
     else:
         array = open_npy(path)
     if source.part is not None:
@@ -108,6 +151,22 @@ def read_array(source: SeriesFile) -> RawSeries:
     if "middle_s" in facts:
         return _middle(series, facts["middle_s"], facts["stored_s"])
     return cut(series, source.start_s, source.stop_s)
+
+
+@remember(files=1)
+def _parquet(path: Path, channels: tuple[str, ...]) -> np.ndarray:
+    """A table with a column a channel; float32, shape (channels, time), NaN where one is empty."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=list(channels))
+        lost = [name for name in channels if name not in table.column_names]
+        if lost:
+            raise CorruptFileError(f"{path.name} lacks the columns {', '.join(lost)}.")
+        return np.array([table[name].to_numpy().astype(np.float32) for name in channels])
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        raise CorruptFileError(f"{path.name} is no whole Parquet file: {error}") from error
 
 
 def _upright(path: Path, array: np.ndarray, n_channels: int) -> np.ndarray:

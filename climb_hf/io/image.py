@@ -25,6 +25,7 @@ from climb_hf.schema import ImageFile, MaskFile
 
 # Kind, as Pillow calls it -> endings of the names that such a file may have.
 ENDINGS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
+ARRAY_ENDINGS = (".npy", ".npz")
 DICOM_ENDINGS = (".dcm", ".dicom")
 VIDEO_ENDINGS = (".avi", ".mp4", ".mov", ".wmv")
 _AGAIN = "Fetch the file again."
@@ -34,7 +35,8 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _END_OF_IMAGE = 0xD9
 # Pillow decodes a whole PNG to look for an orientation, so it looks only where one may be.
 _MAY_TURN = (b"eXIf", b"tiff:Orientation", b"Raw profile type")
-_last: dict[str, Any] = {}  # digest and image of what was decoded last
+_KEPT = 2  # an image and the mask over it, while their parts are cut
+_decoded: dict[bytes, Image.Image] = {}  # by digest, what was decoded last
 
 
 @dataclass(frozen=True)
@@ -70,25 +72,39 @@ class RawImage:
 
 
 def load(file: ImageFile) -> RawImage:
-    """Takes the bytes of a JPEG or PNG and reads its header; of DICOM or a video a PNG is made.
+    """Takes the bytes of a JPEG or PNG and reads its header; of all else a PNG is made.
+
+    That is a DICOM file, a frame of a video, or an entry of an array of images.
 
     Raises:
         CorruptFileError: if it is not there, empty, cut short, of another kind than its name says
             or of one that is not taken, or if the part that is wanted lies outside it.
         DependencyError: if a DICOM file needs a decoder that is not installed.
     """
+    whole = _of_array(file) if file.path.suffix in ARRAY_ENDINGS else _of_file(file)
+    return _part(file, whole) if file.crop else whole
+
+
+def _of_file(file: ImageFile) -> RawImage:
     name, data = file.key or file.path.name, bytes_of(file)
     if not data:
         raise CorruptFileError(f"{name} is empty. {_AGAIN}")
     if is_dicom(name, data):
         from climb_hf.io import dicom
 
-        whole = dicom.load(file, data)
-    elif name.lower().endswith(VIDEO_ENDINGS):
-        whole = _of_video(file, name, data)
-    else:
-        whole = _as_released(file, name, data)
-    return _part(file, whole) if file.crop else whole
+        return dicom.load(file, data)
+    if name.lower().endswith(VIDEO_ENDINGS):
+        return _of_video(file, name, data)
+    return _as_released(file, name, data)
+
+
+def _of_array(file: ImageFile) -> RawImage:
+    from climb_hf.io.arrays import pixels_of
+
+    number = file.frame or 0
+    picture = Image.fromarray(pixels_of(file.path, file.key, number))
+    size = {"height": picture.height, "width": picture.width}
+    return RawImage(png_of(picture), **size, mode=picture.mode, view=file.view, frame=number)
 
 
 def _of_video(file: ImageFile, name: str, data: bytes) -> RawImage:
@@ -147,13 +163,13 @@ def _part(file: ImageFile, whole: RawImage) -> RawImage:
 def upright(file: ImageFile | MaskFile, data: bytes) -> Image.Image:
     """Returns the decoded image, turned as its orientation says.
 
-    The last one is kept, as the parts of an image follow each other.
+    The last two are kept, as the parts of an image and of its mask follow each other.
 
     Raises:
         CorruptFileError: if it cannot be decoded.
     """
     digest = hashlib.sha256(data).digest()
-    if _last.get("digest") != digest:
+    if digest not in _decoded:
         try:
             with warnings.catch_warnings():  # a region of a slide is large by nature
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -164,8 +180,10 @@ def upright(file: ImageFile | MaskFile, data: bytes) -> Image.Image:
             raise CorruptFileError(
                 f"{file.key or file.path.name} cannot be decoded: {error}. {_AGAIN}"
             ) from error
-        _last.update(digest=digest, image=turned)
-    return _last["image"]
+        while len(_decoded) >= _KEPT:
+            del _decoded[next(iter(_decoded))]
+        _decoded[digest] = turned
+    return _decoded[digest]
 
 
 def png_of(image: Image.Image) -> bytes:
