@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,7 +12,7 @@ from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.io.xlsx import read_xlsx
 from climb_hf.lazy import builder_of
-from climb_hf.mammography import MAMMOGRAPHY, classes, told_view, view_of
+from climb_hf.mammography import MAMMOGRAPHY, by_breast, classes
 from climb_hf.people import years_of
 from climb_hf.photos import DICOM_MODE, kept, records_of
 from climb_hf.radiology import header_of, person_of
@@ -23,6 +21,7 @@ from climb_hf.schema import Example, Fault, ImageFile
 NAME = "CMMD_clinicaldata_revision"
 TABLE = rf"{NAME}\.(csv|xlsx)"
 BY_NAME = r"D[12]-\d{4}/[^/]+/[^/]+/\d+-\d+\.dcm"
+UID = "1.3.6.1.4.1.14519.5.2.1.1239.1759."
 BY_UID = r"1\.3\.6\.1\.4\.1\.14519\.[\d.]+/\d+-\d+\.dcm"
 CARD = SourceCard(
     name="cmmd",
@@ -41,12 +40,7 @@ CARD = SourceCard(
             files=rf"{TABLE}|{BY_NAME}",
             example="CMMD/D2-0070/07-18-2011-NA-NA-24937/1.000000-NA-18176/1-4.dcm",
         ),
-        Layout(
-            "NBIA, names of studies",
-            marker=BY_UID,
-            files=rf"{TABLE}|{BY_UID}",
-            example="1.3.6.1.4.1.14519.5.2.1.1239.1759.335790956959211/1-1.dcm",
-        ),
+        Layout("NBIA, names of studies", BY_UID, rf"{TABLE}|{BY_UID}", f"{UID}759335790/1-1.dcm"),
     ),
     vocabularies=(classes("biopsy2", {"Benign": "Benign", "Malignant": "Malignant"}),),
     split=SplitRule({"train": 0.75, "test": 0.25}),
@@ -56,62 +50,36 @@ CARD = SourceCard(
     question="breast_biopsy",
     shown="Mammograms of one breast are given, an image a view. Is its abnormality benign?",
     quirks=(
-        "a record is a breast of the table with all its images; CLIMB shows the images of both "
-        "breasts for each",
+        "a record is a breast of the table with its images; CLIMB shows those of both breasts",
         "the tag of the side is wrong in some files: a breast whose side no image has is missing, "
         "and images of a breast that the table does not list are left out",
-        "the table ends with the cancers of known subtype (D2): a split by its order tests on "
-        "malignant breasts alone",
+        "the table ends with the cancers of known subtype (D2): a split by its order tests on them",
         "the table is a workbook: install climb-hf[xlsx], or export it as CSV beside it",
     ),
     **MAMMOGRAPHY,
 )
 COLUMNS = ("ID1", "LeftRight", "Age", "abnormality", "classification")
 KEPT = ("number", "abnormality", "subtype")
-TAGS = ("PatientID", "ImageLaterality", "ViewCodeSequence", "Manufacturer")
-PATIENT = re.compile(r"(?:.*/)?(D[12]-\d{4})/")
 
 
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields a record a breast of the table, with every image that the headers say is of it."""
-    shown: dict[str, list[ImageFile]] = defaultdict(list)
-    yield from _lying(tree, options, shown)
-    listed = set()
+    shown: dict[str, list[ImageFile]] = {}
+    form, listed = options["dicom_mode"], set()
+    yield from by_breast(tree, rf"{BY_NAME}|{BY_UID}", r"D[12]-\d{4}", form, shown)
     for one in records_of(sorted(tree.find(TABLE)), partial(_rows, tree), f"{NAME}.xlsx"):
         listed.add(one.record)
-        images = sorted(shown.get(one.record, ()), key=lambda image: (image.view, image.path))
-        if isinstance(one, Fault):
-            yield one
-        elif not images:
-            other = shown.keys() & {f"{one.patient_id}_L", f"{one.patient_id}_R"}
-            why = f"all images are of {min(other)}" if other else "no image of it is there"
-            yield Fault(one.record, "missing", why)
-        else:
-            header = header_of(images[0].path, TAGS)
-            meta = {**one.meta, **{k: str(header[k]) for k in ("Manufacturer",) if k in header}}
-            sex = person_of(header)["sex"]
-            yield replace(one, images=tuple(images), sex=sex, meta=meta)
+        images = shown.get(one.record, [])
+        if images and isinstance(one, Example):
+            header = header_of(images[0].path, ("Manufacturer",))
+            meta = {**one.meta, **kept(header, ("Manufacturer",))}
+            one = replace(one, images=tuple(images), sex=person_of(header)["sex"], meta=meta)
+        elif isinstance(one, Example):
+            why = "no image of it is there, or all are said to be of the other side"
+            one = Fault(one.record, "missing", why)
+        yield one
     for record in sorted(shown.keys() - listed):
         yield Fault(record, "left out", "images of a breast that the table does not list")
-
-
-def _lying(
-    tree: RawTree, options: Mapping[str, Any], shown: dict[str, list[ImageFile]]
-) -> Iterator[Fault]:
-    """Fills in breast -> its images; yields images of which no header tells the side."""
-    for path in sorted(tree.find(rf"{BY_NAME}|{BY_UID}")):
-        header = header_of(tree.path(path), TAGS)
-        named = PATIENT.match(path)
-        patient = named[1] if named else str(header.get("PatientID", "unknown"))
-        side, view = told_view(header)
-        if side:
-            view = view_of(side, view) if view else side
-            image = ImageFile(tree.path(path), view, form=options["dicom_mode"])
-            shown[f"{patient}_{side}"].append(image)
-        else:
-            kind, why = ("left out", "names no side") if header else ("damaged", "cannot be read")
-            name = path.rpartition("/")[2].removesuffix(".dcm")
-            yield Fault(f"{patient}_{name}", kind, f"its header {why}, so it is not shown", path)
 
 
 def _rows(tree: RawTree, table: str) -> Iterator[Example]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from climb_hf.card import Modality, Vocabulary
+from climb_hf.io.tree import RawTree
+from climb_hf.radiology import header_of
+from climb_hf.schema import Fault, ImageFile
 
 # What the cards of these sources state alike; `SourceCard(..., **MAMMOGRAPHY)`.
 MAMMOGRAPHY: dict[str, Any] = {"modality": Modality.MAMMOGRAPHY, "asked": "choice"}
@@ -68,3 +72,34 @@ def told_view(header: Mapping[str, Any]) -> tuple[str | None, str | None]:
     words = (str(coded.get(name, "")).strip().lower() for name in ("CodeValue", "CodeMeaning"))
     view = next((_VIEWS[word] for word in words if word in _VIEWS), None)
     return side if side in ("L", "R") else None, view
+
+
+def by_breast(
+    tree: RawTree, pattern: str, patient: str, form: str, found: dict[str, list[ImageFile]]
+) -> Iterator[Fault]:
+    """Fills in the images of each breast; yields those of which no header tells the side.
+
+    Args:
+        pattern: of the DICOM files, as `RawTree.find` takes it.
+        patient: regular expression of the folder that is called like the patient; where there is
+            none, the header names the patient.
+        form: of `ImageFile`.
+        found: patient_side -> images, by view, to be filled.
+    """
+    of_patient = re.compile(rf"(?:.*/)?({patient})/")
+    for path in sorted(tree.find(pattern)):
+        header = header_of(tree.path(path), ("PatientID", "ImageLaterality", "ViewCodeSequence"))
+        named = of_patient.match(path)
+        who = named[1] if named else str(header.get("PatientID", "unknown"))
+        side, view = told_view(header)
+        if side:
+            view = view_of(side, view) if view else side
+            found.setdefault(f"{who}_{side}", []).append(
+                ImageFile(tree.path(path), view, form=form)
+            )
+        else:
+            kind, why = ("left out", "names no side") if header else ("damaged", "cannot be read")
+            name = path.rpartition("/")[2].rpartition(".")[0]
+            yield Fault(f"{who}_{name}", kind, f"its header {why}, so it is not shown", path)
+    for images in found.values():
+        images.sort(key=lambda image: (image.view or "", image.path))
