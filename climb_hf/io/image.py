@@ -103,8 +103,7 @@ def _of_array(file: ImageFile) -> RawImage:
 
     number = file.frame or 0
     picture = Image.fromarray(pixels_of(file.path, file.key, number))
-    size = {"height": picture.height, "width": picture.width}
-    return RawImage(png_of(picture), **size, mode=picture.mode, view=file.view, frame=number)
+    return _as_png(picture, file, number)
 
 
 def _of_video(file: ImageFile, name: str, data: bytes) -> RawImage:
@@ -119,8 +118,12 @@ def _of_video(file: ImageFile, name: str, data: bytes) -> RawImage:
             "Fetch the video and its table of one release."
         )
     (picture,) = video.frames(data, [at[number] - at[0]], name)
-    size = {"height": picture.height, "width": picture.width}
-    return RawImage(png_of(picture), **size, mode=picture.mode, view=file.view, frame=number)
+    return _as_png(picture, file, number)
+
+
+def _as_png(picture: Image.Image, file: ImageFile, frame: int) -> RawImage:
+    height, width, mode = picture.height, picture.width, picture.mode
+    return RawImage(png_of(picture), height, width, mode, view=file.view, frame=frame)
 
 
 def is_dicom(name: str, data: bytes) -> bool:
