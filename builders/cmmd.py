@@ -48,7 +48,7 @@ CARD = SourceCard(
     n_patients=1_775,
     options={"dicom_mode": DICOM_MODE},
     question="breast_biopsy",
-    shown="Mammograms of one breast are given, an image a view. Is its abnormality benign?",
+    shown="Mammograms of one breast with an abnormality are given, an image a view.",
     quirks=(
         "a record is a breast of the table with its images; CLIMB shows those of both breasts",
         "the tag of the side is wrong in some files: a breast whose side no image has is missing, "
