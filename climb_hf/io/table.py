@@ -15,6 +15,7 @@ from climb_hf.io.memory import remember
 
 if TYPE_CHECKING:
     import numpy as np
+_YES, _NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 
 
 def read_csv(path: Path, columns: Sequence[str], separators: str = ",") -> Iterator[dict[str, str]]:
@@ -53,6 +54,12 @@ def begins_with(path: Path, text: str) -> bool:
             return file.read(len(text) + 3).removeprefix(b"\xef\xbb\xbf").startswith(text.encode())
     except OSError:
         return False
+
+
+def flag_of(cell: str | None) -> bool | None:
+    """Returns what a cell of yes or no says in any spelling; None for a blank or another word."""
+    word = (cell or "").strip().lower().removesuffix(".0")
+    return True if word in _YES else False if word in _NO else None
 
 
 def whole_lines(
