@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 import yaml
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
@@ -52,6 +54,22 @@ def test_names_are_those_that_the_command_says(capsys):
         main(["train", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert all(name in said for name in NAMES)
+
+
+def test_the_command_takes_a_name_or_a_file(monkeypatch, tmp_path):
+    commands = []
+
+    def run(command, **kwargs):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    own = tmp_path / "own.yaml"
+    own.write_text("{}")
+    for named in ("fsdp2", str(own)):
+        assert main(["train", "drpo", "--accelerate-config", named]) == 0
+    given = [one[one.index("--config_file") + 1] for one in commands]
+    assert given == [str(accelerate_config("fsdp2")), str(own)]
 
 
 def test_an_unknown_name_lists_those_there_are_and_recipes_are_kept_apart():
