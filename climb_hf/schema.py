@@ -106,6 +106,7 @@ class ImageFile:
     view: str | None = None
     key: str | None = None
     form: str = "uint8"
+    window: tuple[float, float] | None = None
     frame: int | None = None
     crop: tuple[int, int, int, int] | None = None
 
@@ -132,11 +133,13 @@ class MaskFile:
     """Where a mask lies: an image file whose bright pixels are meant, or which holds codes.
 
     Attributes:
-        path: the mask, or a zip archive that it lies in, or the table that holds its outline.
+        path: the mask, or a zip archive that it lies in, or the table that holds its outline, or a
+            JSON file of run lengths (`climb_hf.io.rle`).
         label: what it shows; None where its pixels hold codes, explained by the card.
         image: which of the record's images it lies over.
         reader: who drew it, where the release tells readers apart.
-        key: name of the mask within the archive; None where `path` is the mask.
+        key: name of the mask within the archive, or `<image>/<label>` within the JSON file; None
+            where `path` is the mask.
         codes: released code -> stored code, any other becomes 0; None takes them as they are.
         crop: as that of its image.
         above: a pixel is meant from the next shade on; other than 0 for masks that lost some of
@@ -319,7 +322,7 @@ COLUMNS_MEANING = {
     "videos": "bytes of a clip, not decoded",
     "video_info": "one per clip: fps, n_frames, height, width in px, start_s, stop_s",
     "graphs": "num_nodes, node_names and tensors; a tensor not given is null",
-    "expression": "{genes, names, values, unit, group}: an id and a name per value",
+    "expression": "{genes, names, values, unit, group}: an id and a name per value, or none asked",
     "events": "{time_h from the start of the window, name, value, text, unit}",
     "text": "report or summary; null when none",
     "messages": "a released conversation: {role, content}",

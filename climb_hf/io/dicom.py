@@ -60,7 +60,7 @@ def load(file: ImageFile, data: bytes | None = None) -> RawImage:
     name = file.key or file.path.name
     dataset = parse(images_io.bytes_of(file) if data is None else data, name)
     frame, n_frames = _frame(dataset, file.frame, name)
-    made = _made(dataset, file.form, frame or 0, n_frames, name)
+    made = _made(dataset, file, frame or 0, n_frames, name)
     return replace(made, view=file.view, frame=frame)
 
 
@@ -96,8 +96,10 @@ def _frame(dataset: Dataset, wanted: int | None, name: str) -> tuple[int | None,
     return (wanted or 0) if n_frames > 1 else None, n_frames
 
 
-def _made(dataset: Dataset, form: str, frame: int, n_frames: int, name: str) -> RawImage:
-    facts = facts_of(dataset, frame, name)
+def _made(dataset: Dataset, file: ImageFile, frame: int, n_frames: int, name: str) -> RawImage:
+    facts, form = facts_of(dataset, frame, name), file.form
+    if file.window is not None:
+        facts = replace(facts, window=Window(*file.window, function="LINEAR_EXACT"))
     may_pass = form == "uint8" or facts.photometric not in _GREY
     if may_pass and (found := _jpeg(dataset, facts, frame, n_frames, name)):
         return found

@@ -134,3 +134,30 @@ def test_shades_lost_to_compression_are_no_lesion(tree_of):
     row = rows_of(root, "hemorrhage")["051-3"]
     inside = np.asarray(row["masks"][0]["mask"]) > 0
     assert inside.sum() == 10 * (24 + 12 % 4 - 8)
+
+
+# ---- RSPECT -------------------------------------------------------------------------------------
+
+
+def test_slices_of_a_study_become_a_volume_in_order(tmp_path, load_fake):
+    import nibabel
+
+    fake = load_fake("rspect")
+    truth = fake.make_volumes(tmp_path / "raw" / "rspect", n=18)
+    rows = rows_of(tmp_path / "raw", "rspect", variant="volumes", decode=False)
+    names = catalog.get("rspect").card.vocabularies[0].names
+    assert set(rows) == set(truth["records"])
+    for study, known in truth["records"].items():
+        image = nibabel.Nifti1Image.from_bytes(rows[study]["volumes"][0]["bytes"])
+        written = fake.volume_sha1(np.asarray(image.dataobj), image.affine)
+        assert written == known["volume_sha1"]
+        assert [names[rows[study]["label"]]] == known["labels"]
+
+
+def test_slices_of_a_study_stay_in_one_split(tree_of):
+    root, _ = tree_of("rspect", n=60)
+    splits = {}
+    for row in rows_of(root, "rspect").values():
+        splits.setdefault(row["study_id"], set()).add(row["split"])
+    assert len(splits) == 10
+    assert all(len(found) == 1 for found in splits.values())
