@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from climb_hf.card import Access, Layout, Licence, Remote, SourceCard, SplitRule
 from climb_hf.chest import CHEST_CELLS, CHEST_OPTIONS, as_asked, findings_of
+from climb_hf.io.files import or_fault
+from climb_hf.io.rle import is_empty, read_runs
 from climb_hf.io.table import begins_with, whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import sex_of, years_of
 from climb_hf.photos import kept, records_of, with_images
-from climb_hf.schema import Example, Fault
+from climb_hf.schema import Example, Fault, MaskFile
 
 IMAGE = r"patient\d{5}/study\d+/view\d+_(frontal|lateral)\.(?i:jpe?g)"
 # Table -> split. The last is made of the images of valid.csv and adds nothing where that is.
@@ -24,7 +28,8 @@ TABLES = {
     "test_labels.csv": "test",
     "val_labels.csv": "validation",
 }
-FILES = rf"{IMAGE}|(train|valid|test_labels|val_labels)\.csv"
+OUTLINES = r"gt_segmentations_(val|test)\.json"
+FILES = rf"{IMAGE}|{OUTLINES}|(train|valid|test_labels|val_labels)\.csv"
 CARD = SourceCard(
     name="chexpert",
     title="CheXpert, a large chest radiograph dataset with uncertainty labels",
@@ -71,7 +76,8 @@ CARD = SourceCard(
         "CLIMB's test part is the official validation set: see the option merge_validation",
         "an age of 0 years is a placeholder and left out; 90 years may be a cap",
         "integers follow CLIMB's list of findings, not the columns of the table",
-        "the outlines of CheXlocalize (COCO run lengths) are not read",
+        "masks are those of CheXlocalize, of validation and test, drawn by radiologists in full "
+        "size: over images of the small copy they are resized; empty ones are left out",
     ),
     **CHEST_CELLS,
 )
@@ -85,9 +91,22 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
     named = [path for table in TABLES for path in tree.named(table)]
     tables = [path for path in named if begins_with(tree.path(path), "Path,")]
     views: dict[str, str | None] = {}
+    masks: dict[str, tuple[MaskFile, ...]] = {}
+    for path in sorted(tree.find(OUTLINES)):
+        yield from or_fault(_drawn(tree.path(path), masks), path, path)
     rows = records_of(tables, partial(_rows, tree, views), "train.csv")
     images = with_images(tree, rows, IMAGE, record=_record, twins=False)
-    yield from as_asked(images, options, views)
+    for one in as_asked(images, options, views):
+        drawn = masks.get(one.record)
+        yield replace(one, masks=drawn) if drawn and isinstance(one, Example) else one
+
+
+def _drawn(path: Path, masks: dict[str, tuple[MaskFile, ...]]) -> Iterator[Fault]:
+    """Fills `masks` with what is drawn on each image; a broken file costs masks, not images."""
+    for image, labels in read_runs(path).items():
+        named = [label for label, stored in labels.items() if not is_empty(stored)]
+        masks[image] = tuple(MaskFile(path, name, key=f"{image}/{name}") for name in named)
+    yield from ()
 
 
 def _record(path: str) -> str:

@@ -82,7 +82,12 @@ def _filled(file: MaskFile, under: RawImage) -> np.ndarray:
 
 
 def _decodable(file: MaskFile) -> bytes:
-    """The bytes of a JPEG or PNG; those of a DICOM file become a PNG of what it stores."""
+    """The bytes of a JPEG or PNG; of a DICOM file or of run lengths a PNG is made."""
+    if file.path.suffix == ".json":
+        from climb_hf.io import rle
+
+        image, _, label = (file.key or "").partition("/")
+        return images_io.png_of(Image.fromarray(rle.mask_of(file.path, image, label)))
     data, name = images_io.bytes_of(file), file.key or file.path.name
     if not images_io.is_dicom(name, data):
         return data

@@ -305,3 +305,34 @@ def test_the_chest_sources_are_one_config(tree_of, tmp_path):
         row["source"]: row["vocabulary"] for row in found.remove_columns("images") if row["labels"]
     }
     assert shared["mimic_cxr"] == shared["chexpert"] == "chest14"
+
+
+# --- masks of CheXlocalize ----------------------------------------------------------------------
+
+
+def test_what_radiologists_drew_lies_over_its_image(tree_of):
+    root, truth = tree_of("chexpert")
+    rows = rows_of(root, "chexpert")
+    test = {record for record, facts in truth["records"].items() if facts["split"] == "test"}
+    for record, (_, row) in rows.items():
+        labels = [one["label"] for one in row["masks"]]
+        assert labels == (["Airspace Opacity"] if record in test else [])
+    record = min(test)
+    (mask,) = rows[record][1]["masks"]
+    # Rows 8 to 19 of 32 and columns 4 to 15 of 24, brought to 16 x 16 px.
+    wanted = np.zeros((16, 16), int)
+    wanted[4:10, 3:10] = 255
+    found = np.asarray(mask["mask"])
+    assert found.shape == (16, 16)
+    assert np.count_nonzero(found != wanted) <= 6  # the edge of a column may fall either way
+    assert "mask_resized" in rows[record][1]["flags"]
+
+
+def test_broken_outlines_cost_no_image(tree_of):
+    root, truth = tree_of("chexpert", n=12)
+    (table,) = (root / "chexpert").rglob("gt_segmentations_test.json")
+    table.write_text(table.read_text()[:100])
+    found = report_of(root, "chexpert")
+    (fault,) = [one for one in found if getattr(one, "kind", "") == "damaged"]
+    assert "no whole JSON file" in fault.reason
+    assert len(found) == len(truth["records"]) + 1
