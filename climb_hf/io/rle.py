@@ -43,7 +43,7 @@ def mask_of(path: Path, image: str, label: str) -> np.ndarray:
     """
     import numpy as np
 
-    stored = read_runs(path).get(image, {}).get(label)
+    stored: Any = read_runs(path).get(image, {}).get(label)
     try:
         height, width = stored["size"]
         runs = runs_of(stored["counts"])
