@@ -130,9 +130,12 @@ def _around(entry: Mapping[str, Any]) -> list[tuple[int, ...]]:
 
     if isinstance(mask, Mapping):
         mask = Image.open(io.BytesIO(mask["bytes"]) if mask.get("bytes") else mask["path"])
-    pixels = np.asarray(mask)
-    codes = [None] if entry.get("label") else [one for one in np.unique(pixels).tolist() if one]
-    regions = [pixels != 0 if code is None else pixels == code for code in codes]
+    pixels = np.asarray(mask if len(mask.getbands()) == 1 else mask.convert("L"))
+    if entry.get("label"):
+        regions = [pixels != 0]
+    else:  # a count is quicker than a sort, and codes are small
+        codes = np.flatnonzero(np.bincount(pixels.ravel())).tolist()
+        regions = [pixels == code for code in codes if code]
     return [around for around in map(_extent, regions) if around is not None]
 
 
@@ -158,7 +161,8 @@ def box_iou_best(
         boxes: per row what `targets_of` takes; a row may have none.
         masks: as `boxes`.
     """
-    return [None if t is None else max(t, default=0.0) for t in _ious(completions, boxes, masks)]
+    found = _ious(completions, boxes, masks, kwargs)
+    return [None if t is None else max(t, default=0.0) for t in found]
 
 
 def box_iou_mean(
@@ -169,27 +173,36 @@ def box_iou_mean(
     **kwargs: Any,
 ) -> list[float | None]:
     """Mean, over the written boxes, of each one's best IoU; arguments as of `box_iou_best`."""
-    return [
-        None if t is None else math.fsum(t) / max(1, len(t))
-        for t in _ious(completions, boxes, masks)
-    ]
+    found = _ious(completions, boxes, masks, kwargs)
+    return [None if t is None else math.fsum(t) / max(1, len(t)) for t in found]
 
 
 def _read(
-    completions: Sequence[Any], boxes: Any, masks: Any
+    completions: Sequence[Any], boxes: Any, masks: Any, columns: Mapping[str, Any]
 ) -> Iterator[tuple[list[Placed], list[Placed]]]:
-    """Of each completion the boxes that were written, and the targets."""
+    """Of each completion the boxes that were written, and the targets.
+
+    Completions of one question stand in a row, and its masks are looked at once.
+    """
     none = [None] * len(completions)
-    for written, own, drawn in zip(completions, boxes or none, masks or none, strict=True):
-        targets = targets_of(own, drawn)
+    questions = zip(columns.get("id") or none, columns.get("prompts") or none, strict=True)
+    asked: Any = None
+    for written, question, own, drawn in zip(
+        completions, questions, boxes or none, masks or none, strict=True
+    ):
+        if question[0] is None or question != asked:
+            targets = targets_of(own, drawn)
+        asked = question
         yield boxes_in(completion_text(written)) if targets else [], targets
 
 
-def _ious(completions: Sequence[Any], boxes: Any, masks: Any) -> list[list[float] | None]:
+def _ious(
+    completions: Sequence[Any], boxes: Any, masks: Any, columns: Mapping[str, Any]
+) -> list[list[float] | None]:
     """Of each completion, each written box's best IoU; None without a target."""
     return [
         [max(_overlap(one, target) for target in targets) for one in named] if targets else None
-        for named, targets in _read(completions, boxes, masks)
+        for named, targets in _read(completions, boxes, masks, columns)
     ]
 
 
@@ -214,7 +227,7 @@ def view_coherence(
         masks: as `boxes`.
     """
     scores: list[float | None] = []
-    for named, targets in _read(completions, boxes, masks):
+    for named, targets in _read(completions, boxes, masks, kwargs):
         views: dict[str, set[int]] = {}
         for one in targets:
             views.setdefault(one.label or "", set()).add(one.image)

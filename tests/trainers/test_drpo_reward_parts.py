@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from climb_hf.errors import OptionError
+from climb_hf.trainers import drpo_reward_parts
 from climb_hf.trainers.drpo_advantages import unit_rewards
 from climb_hf.trainers.drpo_reward_parts import targets_of
 from climb_hf.trainers.drpo_rewards import PRESETS, REWARDS, guard_reward
@@ -80,6 +81,25 @@ def test_a_mask_as_it_is_stored_is_opened_and_an_empty_one_is_no_target():
     marked.putpixel((3, 4), 255)
     masks = [{"image": 0, "label": "mass", "mask": stored(one)} for one in (empty, marked)]
     assert [one.box for one in targets_of(None, masks)] == [(3, 4, 4, 5)]
+
+
+def test_masks_of_a_question_are_looked_at_once_and_those_of_the_next_anew(monkeypatch):
+    looked = []
+    inner = drpo_reward_parts.targets_of
+
+    def counted(*args):
+        looked.append(args)
+        return inner(*args)
+
+    monkeypatch.setattr(drpo_reward_parts, "targets_of", counted)
+    other = [{**GOLD[0], "xyxy": [0, 0, 10, 5]}]
+    columns = {"id": ["a"] * 6, "prompts": ["p"] * 3 + ["q"] * 3}
+    texts, boxes = [listed((0, 0, 10, 10))] * 6, [GOLD] * 3 + [other] * 3
+    expected = [1.0] * 3 + [0.5] * 3
+    assert REWARDS["box_iou_best"](texts, boxes=boxes, **columns) == pytest.approx(expected)
+    assert len(looked) == 2
+    assert REWARDS["box_iou_best"](texts, boxes=boxes) == pytest.approx(expected)  # no ids: each
+    assert len(looked) == 8
 
 
 def placed(*items):
