@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 _YES, _NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 
 
-def read_csv(path: Path, columns: Sequence[str], separators: str = ",") -> Iterator[dict[str, str]]:
+def read_csv(
+    path: Path, columns: Sequence[str], separators: str = ",", encoding: str = "utf-8-sig"
+) -> Iterator[dict[str, str]]:
     """Yields the rows of a CSV file with a header line; a byte order mark is skipped.
 
     Args:
         path: of the file, which is gzipped where its name ends in `.gz`.
         columns: names that must be there.
         separators: what may part the columns; the first of them that the header line holds does.
+        encoding: of its text.
 
     Raises:
-        CorruptFileError: if the file is no UTF-8 text, is empty or lacks a column.
+        CorruptFileError: if the file is no text of that encoding, is empty or lacks a column.
     """
     opened: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
+        with opened(path, "rt", newline="", encoding=encoding) as file:
             header = file.readline()
             file.seek(0)
             parted_by = next((one for one in separators if one in header), separators[0])
