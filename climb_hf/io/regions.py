@@ -7,15 +7,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from climb_hf.errors import CorruptFileError
-from climb_hf.io import image
 from climb_hf.io.memory import remember
 from climb_hf.optional import need
 from climb_hf.schema import MaskFile
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Box = tuple[int, int, int, int]
 
@@ -72,6 +72,8 @@ def size_of(path: Path) -> tuple[int, int]:
     Raises:
         CorruptFileError: if it is no image.
     """
+    from PIL import Image  # not above, so that sources are listed without it
+
     try:
         with Image.open(path) as header:
             return header.size
@@ -95,6 +97,11 @@ def windows_of(
     Raises:
         CorruptFileError: if the mask cannot be read.
     """
+    import numpy as np
+    from PIL import Image
+
+    from climb_hf.io import image
+
     file = MaskFile(path)
     drawn = image.upright(file, image.bytes_of(file))
     if drawn.size != size:
@@ -108,6 +115,8 @@ def windows_of(
 
 
 def _of_kind(codes: np.ndarray, kind: int, group: tuple[int, ...], cut: Cut) -> Iterator[Window]:
+    import numpy as np
+
     where = np.isin(codes, group)
     for x1, y1, x2, y2 in _large(where, cut.least):
         rows, columns = cut.along(y1, y2), cut.along(x1, x2)
@@ -118,6 +127,8 @@ def _of_kind(codes: np.ndarray, kind: int, group: tuple[int, ...], cut: Cut) -> 
 
 def _large(where: np.ndarray, least: int) -> list[Box]:
     """Boxes of the regions whose sides are at least so many px."""
+    import numpy as np
+
     measure = need("scipy.ndimage", extra="volume")
     pieces, _ = measure.label(where, structure=np.ones((3, 3)))
     found = [(number, *place) for number, place in enumerate(measure.find_objects(pieces), 1)]

@@ -141,3 +141,62 @@ def test_windows_cover_a_side_evenly_and_overlap_enough(side):
     assert min(overlaps) >= 128
     assert max(overlaps) - min(overlaps) <= 1
     assert len(found) == math.ceil((side - 128) / (1024 - 128))  # the card's rule
+
+
+def turned(tile, rng):
+    """A tile as Augmentor makes it: turned by up to 25 degrees, cropped, perhaps mirrored."""
+    angle = rng.uniform(-25, 25)
+    side = tile.width / (math.cos(math.radians(abs(angle))) + math.sin(math.radians(abs(angle))))
+    whole = tile.rotate(angle, Pillow.Resampling.BICUBIC, expand=True)
+    x, y = (whole.width - side) / 2, (whole.height - side) / 2
+    made = whole.crop((x, y, x + side, y + side)).resize(tile.size, Pillow.Resampling.BICUBIC)
+    for way in (Pillow.Transpose.FLIP_LEFT_RIGHT, Pillow.Transpose.FLIP_TOP_BOTTOM):
+        made = made.transpose(way) if rng.random() < 0.5 else made
+    return made
+
+
+def folder_of(tiles, folder, n_each, seed=0):
+    """A class folder with so many turned copies of each tile; returns tile -> its original."""
+    rng, originals = np.random.default_rng(seed), {}
+    folder.mkdir(parents=True)
+    numbers = rng.permutation(len(tiles) * n_each)
+    for place, number in enumerate(numbers):
+        name = f"lungaca{number + 1}"
+        turned(tiles[place % len(tiles)], rng).save(folder / f"{name}.jpeg", quality=90)
+        originals[name] = place % len(tiles)
+    return originals
+
+
+def textures(n, seed=0):
+    """Smooth random fields in colour, no two of which are one original."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 255, (n, 12, 12, 3), dtype=np.uint8)
+    return [Pillow.fromarray(one).resize((160, 160), Pillow.Resampling.BICUBIC) for one in small]
+
+
+BY_PIXELS = {"lc25000": {"grouping": "pixels"}}
+
+
+def test_turned_copies_of_a_tile_are_told_by_their_pixels(tmp_path):
+    originals = folder_of(textures(12), tmp_path / "raw" / "lung_aca", n_each=10)
+    assert torn(rows_of(tmp_path / "raw", "lc25000"), originals)
+    rows = rows_of(tmp_path / "raw", "lc25000", options=BY_PIXELS)
+    assert torn(rows, originals) == set()
+    in_test = {originals[name] for name, row in rows.items() if row["split"] == "test"}
+    assert 2 <= len(in_test) <= 4  # a quarter of 12: different tiles are not one group
+
+
+def test_turned_tiles_of_a_real_slide_are_told_by_their_pixels(real_data, tmp_path):
+    slides = sorted((real_data / "image").rglob("*.svs"))
+    if not slides:
+        pytest.skip("no slide among the real images")
+    with Pillow.open(slides[0]) as pages:
+        slide = pages.convert("RGB")
+    side = 224
+    corners = [(x, y) for x in range(0, 1996, side) for y in range(0, 2743, side)]
+    tiles = [slide.crop((x, y, x + side, y + side)) for x, y in corners]
+    tissue = [one for one in tiles if np.asarray(one.convert("L"), float).std() > 25][:24]
+    originals = folder_of(tissue, tmp_path / "raw" / "lung_aca", n_each=12)
+    rows = rows_of(tmp_path / "raw", "lc25000", options=BY_PIXELS)
+    assert len(torn(rows, originals)) <= 1
+    assert {row["split"] for row in rows.values()} == {"train", "test"}
