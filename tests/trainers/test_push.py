@@ -148,7 +148,9 @@ def again(hub, tmp_path):
     (folder / "base" / "config.json").write_text("{}")
     (folder / "base" / "model.safetensors").write_bytes(b"base")
     (folder / "adapter_model.safetensors").write_bytes(b"adapter")
-    (folder / "adapter_config.json").write_text('{"r": 4, "base_model_name_or_path": "/home/me/x"}')
+    (folder / "adapter_config.json").write_text(
+        '{"r": 4, "base_model_name_or_path": "runs/sft/base"}'
+    )
     (folder / "events.log").write_text("private")
 
     def call(token="tok-owner", name=NAME, private=None, sources=("georgia",)):
