@@ -60,6 +60,7 @@ def write_backbone(model: Any, processor: Any, target: Path) -> None:
     shell.config.dtype = model.dtype
     shell.generation_config = copy.deepcopy(model.generation_config)
     shell.save_pretrained(target, state_dict=_own_weights(shell, model))
+    _add_older_names(target / "config.json")
     _save_tokenizer(processor, target)
     if hub.takes_images(processor):
         _save_image_processor(processor.image_processor, shell.config.model_type, target)
@@ -109,7 +110,22 @@ def _image_families() -> dict[str, Any]:
     return IMAGE_FAMILIES
 
 
-# ---- tokenizer and images -----------------------------------------------------------------------
+# ---- settings, tokenizer and images -------------------------------------------------------------
+
+
+def _add_older_names(path: Path) -> None:
+    """Says again by the names of transformers 4 what 5 has renamed; it reads both.
+
+    Other tools may still read by those, and take a setting that they miss for its default.
+    """
+    told = json.loads(path.read_text(encoding="utf-8"))
+    text = told.get("text_config", told)
+    rope = dict(text.get("rope_parameters") or {})
+    if "rope_theta" in rope:
+        text["rope_theta"] = rope.pop("rope_theta")
+        text["rope_scaling"] = None if rope == {"rope_type": "default"} else rope
+    told["torch_dtype"] = told["dtype"]
+    path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _save_tokenizer(processor: Any, target: Path) -> None:
@@ -126,7 +142,10 @@ def _save_tokenizer(processor: Any, target: Path) -> None:
     if added and max(added, key=lambda one: one["id"])["content"] == PLACEHOLDER:
         told["added_tokens"] = [one for one in added if one["content"] != PLACEHOLDER]
         path.write_text(json.dumps(told, ensure_ascii=False, indent=2), encoding="utf-8")
-    _rewrite(target / "tokenizer_config.json", processor_class=None)
+    path = target / "tokenizer_config.json"
+    special = json.loads(path.read_text(encoding="utf-8")).get("extra_special_tokens")
+    renamed = {"extra_special_tokens": None, "additional_special_tokens": special}
+    _rewrite(path, processor_class=None, **(renamed if isinstance(special, list) else {}))
 
 
 def _save_image_processor(image_processor: Any, family: str, target: Path) -> None:

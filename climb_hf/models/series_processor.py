@@ -273,7 +273,9 @@ class SeriesTextProcessor(TakesSeries, ProcessorMixin):  # type: ignore[misc]
         self._take_series(tokenizer, series_config)
 
     def __call__(self, images: Any = None, text: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `TakesSeries.__call__`; images are refused."""
+        """As `TakesSeries.__call__`; images are refused, and a text may stand in their place."""
+        if text is None and (isinstance(images, str) or _are_texts(images)):
+            images, text = None, images
         if images is not None and any(one is not None and one != [] for one in images):
             raise OptionError(
                 "this model takes text and series, and images were given. Leave them out, or take "
@@ -318,6 +320,10 @@ def payload_of(block: Mapping[str, Any]) -> Any:
     """Returns the series of a block: what it holds, or the path that it names; None for neither."""
     held = block.get(BLOCK)
     return block.get("path") if held is None else held
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
 
 
 def _holds_series(block: Any) -> bool:

@@ -461,6 +461,20 @@ def test_settings_of_the_export_are_the_backbones_own(tmp_path):
     assert set(load_file(plain / "model.safetensors")) == set(index["weight_map"])
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_export_says_by_older_names_what_newer_ones_say(elsewhere, family):
+    folder = Path(elsewhere.jobs["plain"][family]["folder"])
+    told = json.loads((folder / "config.json").read_text())
+    text = told.get("text_config", told)
+    rope = text["rope_parameters"]
+    # As transformers 4 reads them; without, it takes another base, or none of the three axes.
+    assert text["rope_theta"] == rope["rope_theta"] == 1e4
+    sections = (text["rope_scaling"] or {}).get("mrope_section")
+    assert sections == ([2, 3, 3] if FAMILIES[family] else None)
+    assert told["torch_dtype"] == told["dtype"] == "float32"
+    assert "extra_special_tokens" not in json.loads((folder / "tokenizer_config.json").read_text())
+
+
 def test_a_target_that_holds_files_is_refused(tmp_path):
     composed("llama", tmp_path / "composed")
     with pytest.raises(OptionError, match="not empty"):

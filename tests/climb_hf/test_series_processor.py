@@ -275,6 +275,12 @@ def test_a_text_model_refuses_images(way):
             tokenized(processor, asked({"type": "image", "image": image}, text("?")))
 
 
+@pytest.mark.parametrize("given", ["yes or no?", ["yes", "no?"]])
+def test_a_text_model_takes_its_text_first(given):
+    _, processor = tiny_series_lm()
+    assert processor(given)["input_ids"] == processor(text=given)["input_ids"]
+
+
 def test_a_tokenizer_without_the_placeholder_is_refused():
     with pytest.raises(OptionError, match="does not know"):
         SeriesTextProcessor(tiny_vlm()[1].tokenizer, tiny_series_config())
