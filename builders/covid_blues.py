@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, Remote, SourceCard, SplitRule, Vocabulary
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import years_of
 from climb_hf.photos import kept
+from climb_hf.scans import ULTRASOUND
 from climb_hf.schema import Example, Fault, VideoFile
 
 VIDEO = r"patient_\d+_[LR][123](_\d+)?\.mp4"
@@ -31,7 +23,6 @@ CARD = SourceCard(
     name="covid_blues",
     title="COVID-BLUES, bluepoint-specific lung ultrasound",
     summary="clips of lung ultrasound of people suspected of COVID-19, with the result of PCR",
-    modality=Modality.ULTRASOUND,
     licence=Licence("CC-BY-NC-ND-4.0", share_data=True, share_derived=False),
     access=Access.OPEN,
     homepage="https://github.com/NinaWie/COVID-BLUES",
@@ -60,7 +51,6 @@ CARD = SourceCard(
     n_patients=63,
     question="covid_ultrasound",
     shown="Frames of a clip of lung ultrasound are given. Does the patient have COVID-19?",
-    asked="choice",
     quirks=(
         "the label is the patient's PCR, not what a clip shows: what it shows is scored from 0 "
         "to 3, as severity in targets",
@@ -69,6 +59,7 @@ CARD = SourceCard(
         "no derivatives may be shared, cut frames included",
         "a clip whose name ends in _2 is a second take of its point",
     ),
+    **ULTRASOUND,
 )
 
 

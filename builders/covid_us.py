@@ -6,21 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Option,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, Option, Remote, SourceCard, SplitRule
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import sex_of, years_of
+from climb_hf.scans import ULTRASOUND, as_named
 from climb_hf.schema import Example, Fault, VideoFile
 
 VIDEO = (
@@ -35,7 +26,6 @@ CARD = SourceCard(
     name="covid_us",
     title="COVIDx-US",
     summary="clips of lung ultrasound: COVID-19, other pneumonia or healthy",
-    modality=Modality.ULTRASOUND,
     licence=Licence("AGPL-3.0 for the tables; each clip its source's own", False, False),
     access=Access.OPEN,
     homepage="https://github.com/nrc-cnrc/COVID-US",
@@ -50,7 +40,7 @@ CARD = SourceCard(
             example="data/video/original/12_pocusatlas_covid.mp4",
         ),
     ),
-    vocabularies=(Vocabulary("lung_us3", CLASSES, codes={name: name for name in CLASSES}),),
+    vocabularies=(as_named("lung_us3", CLASSES),),
     split=SplitRule({"train": 0.75, "test": 0.25}),
     n_records=148,
     options={
@@ -60,7 +50,6 @@ CARD = SourceCard(
     },
     question="lung_ultrasound",
     shown="Frames of a clip of lung ultrasound are given. Which finding fits them?",
-    asked="choice",
     quirks=(
         "the repository holds tables and a script that fetches clips from other pages, many of "
         "them gone: most labels have no clip",
@@ -69,6 +58,7 @@ CARD = SourceCard(
         "masks of the release cover text for inpainting and are no lesions: they are not read",
         "the lung ultrasound score, where there is one, stands in targets as luss",
     ),
+    **ULTRASOUND,
 )
 
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Remote, SourceCard, SplitRule
 from climb_hf.io.table import read_csv
 from climb_hf.io.tracing import Outline, area, outlines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
+from climb_hf.scans import STANFORD, ULTRASOUND, as_named
 from climb_hf.schema import Example, Fault, ImageFile, MaskFile, VideoFile
 
 VIDEO = r"0X[0-9A-F]+\.avi"
@@ -32,8 +24,7 @@ CARD = SourceCard(
     name="echonet_dynamic",
     title="EchoNet-Dynamic",
     summary="apical four-chamber echo videos with ejection fraction and the left ventricle traced",
-    modality=Modality.ULTRASOUND,
-    licence=Licence("Stanford University Dataset Research Use Agreement", False, False),
+    licence=STANFORD,
     access=Access.AGREEMENT,
     homepage="https://echonet.github.io/dynamic/",
     citation="Ouyang et al. (2020), Nature 580:252-256, doi:10.1038/s41586-020-2145-8",
@@ -47,9 +38,7 @@ CARD = SourceCard(
             example="EchoNet-Dynamic/Videos/0X100009310A3BD7FC.avi",
         ),
     ),
-    vocabularies=(
-        Vocabulary("systolic_function3", CLASSES, codes={name: name for name in CLASSES}),
-    ),
+    vocabularies=(as_named("systolic_function3", CLASSES),),
     split=SplitRule(
         {"train": 0.75, "validation": 0.125, "test": 0.125},
         official=True,
@@ -62,7 +51,6 @@ CARD = SourceCard(
         "An apical four-chamber echo is given, first at end-diastole, then at end-systole. How is "
         "the systolic function?"
     ),
-    asked="choice",
     quirks=(
         "classes are bands of the ejection fraction (below 40, 40 to below 50, from 50 %): CLIMB "
         "has none here; the fraction itself and both volumes stand in targets",
@@ -71,6 +59,7 @@ CARD = SourceCard(
         "CLIMB counts 10,247 videos, the authors 10,030",
         "a video is a patient; the release names no patients",
     ),
+    **ULTRASOUND,
 )
 
 

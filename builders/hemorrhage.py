@@ -6,20 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, Remote, SourceCard, SplitRule, Vocabulary
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import person_of
+from climb_hf.scans import CT
 from climb_hf.schema import Example, Fault, ImageFile, MaskFile, VolumeFile, VolumeMaskFile
 
 SLICE = r"\d{3}/(brain|bone)/\d+(_HGE_Seg)?\.(?i:jpe?g)"
@@ -34,7 +26,6 @@ CARD = SourceCard(
     name="hemorrhage",
     title="CT-ICH, Computed Tomography Images for Intracranial Hemorrhage",
     summary="slices of head CT after trauma, with or without bleeding, lesions outlined",
-    modality=Modality.CT,
     licence=Licence("PhysioNet Restricted Health Data License 1.5.0", False, False),
     access=Access.ACCOUNT,
     homepage="https://physionet.org/content/ct-ich/",
@@ -74,13 +65,13 @@ CARD = SourceCard(
     variants={"slices": "slices as JPEG, of 1.0.0", "volumes": "a volume a patient, of 1.3.1"},
     question="hemorrhage",
     shown="A head CT is given; of a slice, its brain window, then its bone window. Does it bleed?",
-    asked="choice",
     quirks=(
         "a slice has its brain window (level 40, width 120) first; a missing one is not replaced",
         "slices of 1.0.0 were under CC-BY-4.0, the copy on Kaggle still is",
         "masks are JPEG: shades above 127 are meant; they lie over the brain window",
         "kinds of bleeding stand in native_labels; a volume bleeds where one of its slices does",
     ),
+    **CT,
 )
 
 

@@ -6,19 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Remote, SourceCard, SplitRule
 from climb_hf.io.table import flag_of, read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
+from climb_hf.scans import CT, STANFORD, as_named
 from climb_hf.schema import Example, Fault, VolumeFile
 
 VOLUME = r"CTPA/[^/]+\.nii\.gz"
@@ -37,8 +29,7 @@ CARD = SourceCard(
     name="inspect_ctpa",
     title="INSPECT",
     summary="CT angiograms of the lung with impressions, pulmonary embolism and outcomes",
-    modality=Modality.CT,
-    licence=Licence("Stanford University Dataset Research Use Agreement", False, False),
+    licence=STANFORD,
     access=Access.AGREEMENT,
     homepage=PAGE,
     citation="Huang et al. (2023), NeurIPS Datasets and Benchmarks, arXiv:2311.10798",
@@ -52,7 +43,7 @@ CARD = SourceCard(
         Layout("2025", TABLE, f"{VOLUME}|{TABLE}", example="full/labels_20250611.tsv"),
         Layout("older", OLD, f"{VOLUME}|{OLD}", example="Final_Impressions_labels.csv"),
     ),
-    vocabularies=(Vocabulary("pe5", CLASSES, codes={name: name for name in CLASSES}),),
+    vocabularies=(as_named("pe5", CLASSES),),
     split=SplitRule(
         {"train": 0.8, "validation": 0.05, "test": 0.15},
         official=True,
@@ -63,7 +54,6 @@ CARD = SourceCard(
     window_hu=(80.0, 700.0),
     question="pulmonary_embolism",
     shown="Frames of a CT of the chest are given. Which kind of pulmonary embolism do they show?",
-    asked="choice",
     quirks=(
         "labels were found in reports by a program; chronic is what is left of the positive "
         "studies, no finding of its own",
@@ -73,6 +63,7 @@ CARD = SourceCard(
         "not every scan has contrast, some have gaps between slices",
         "CLIMB splits by rows, so that a patient may be in both; here the official split is taken",
     ),
+    **CT,
 )
 
 

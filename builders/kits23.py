@@ -7,21 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Option,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, Option, Remote, SourceCard, SplitRule, Vocabulary
 from climb_hf.errors import CorruptFileError
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.people import years_of
+from climb_hf.scans import CT
 from climb_hf.schema import Example, Fault, VolumeFile, VolumeMaskFile
 
 IMAGING = r"case_\d{5}/imaging\.nii\.gz"
@@ -35,7 +26,6 @@ CARD = SourceCard(
     name="kits23",
     title="Kidney and Kidney Tumor Segmentation Challenge 2023 (KiTS23)",
     summary="CT before surgery of a kidney mass, benign or malignant by pathology",
-    modality=Modality.CT,
     licence=Licence("CC-BY-NC-SA-4.0", share_data=True, share_derived=True),
     access=Access.OPEN,
     homepage="https://kits-challenge.org/kits23/",
@@ -78,7 +68,6 @@ CARD = SourceCard(
     },
     question="kidney_mass",
     shown="Frames of a CT of the abdomen with a kidney mass are given. Is the tumour malignant?",
-    asked="choice",
     quirks=(
         "malignant is what pathology said after surgery; for 7 to 11 cases, by the revision of "
         "kits23.json, it says nothing: they have no label",
@@ -87,6 +76,7 @@ CARD = SourceCard(
         "whose order follows the years of the challenge",
         "110 test cases were never released",
     ),
+    **CT,
 )
 
 

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from climb_hf.card import (
-    Access,
-    Layout,
-    Licence,
-    Modality,
-    Option,
-    Remote,
-    SourceCard,
-    SplitRule,
-    Vocabulary,
-)
+from climb_hf.card import Access, Layout, Licence, Option, Remote, SourceCard, SplitRule
 from climb_hf.io.table import flag_of, read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
+from climb_hf.scans import CT, as_named
 from climb_hf.schema import Example, Fault, ImageFile, VolumeFile
 
 SLICE = r"train/[^/]+/[^/]+/[^/]+\.dcm"
@@ -31,41 +22,25 @@ CARD = SourceCard(
     name="rspect",
     title="RSNA-STR Pulmonary Embolism CT (RSPECT)",
     summary="slices of CT angiograms of the lung, with and without pulmonary embolism",
-    modality=Modality.CT,
     licence=Licence("rules of the Kaggle competition", share_data=False, share_derived=False),
     access=Access.ACCOUNT,
     homepage=PAGE,
-    citation=(
-        "Colak et al. (2021), Radiology: Artificial Intelligence 3(2):e200254, "
-        "doi:10.1148/ryai.2021200254"
-    ),
+    citation="Colak et al. (2021), Radiol Artif Intell 3(2):e200254, doi:10.1148/ryai.2021200254",
     release="Kaggle 2020, 7,279 studies with labels",
     remotes=(Remote(PAGE),),
     layouts=(
-        Layout(
-            "Kaggle",
-            marker=SLICE,
-            files=rf"{SLICE}|train\.csv",
-            example="train/6897fa9de148/2bfbb7fd2e8b/c0f3cb036d06.dcm",
-        ),
+        Layout("Kaggle", SLICE, rf"{SLICE}|train\.csv", example="train/68/2b/c0.dcm"),
     ),
-    vocabularies=(
-        Vocabulary(
-            "pe3", (NONE, CHRONIC, ACUTE), codes={name: name for name in (NONE, CHRONIC, ACUTE)}
-        ),
-    ),
+    vocabularies=(as_named("pe3", (NONE, CHRONIC, ACUTE)),),
     split=SplitRule({"train": 0.75, "test": 0.25}),
     n_records=1_790_594,
     window_hu=(80.0, 700.0),
     variants={"slices": "a record a slice", "volumes": "a record a study, its slices a volume"},
     options={
-        "dicom_mode": Option(
-            "uint8", "what becomes of a slice", choices=("uint8", "uint16", "raw")
-        ),
+        "dicom_mode": Option("uint8", "what becomes of a slice", ("uint8", "uint16", "raw")),
     },
     question="pulmonary_embolism_slice",
     shown="A slice of a CT angiogram of the chest is given. Which kind of embolism is visible?",
-    asked="choice",
     quirks=(
         "whether an embolism is visible is told of each slice, its kind of the study: a slice "
         "with one is chronic where the study says so, else acute, unspecified ones included",
@@ -74,6 +49,7 @@ CARD = SourceCard(
         "slices are shown at level 80, width 700 HU, as CLIMB does",
         "flags of the study stand in meta",
     ),
+    **CT,
 )
 
 
