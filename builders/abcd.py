@@ -77,6 +77,11 @@ def _children(tree: RawTree, stack: str) -> Iterator[Example | Fault]:
             f"{n_matrices} matrices and {len(ids)} ids: which belongs to which cannot be known."
         )
     sex_of = {r["id"].strip(): r["sex"].strip() for r in read_csv(beside["sexes"], ("id", "sex"))}
+    if sex_of and not sex_of.keys() & set(ids):
+        raise CorruptFileError(
+            f"no id of id2sex.txt ({next(iter(sex_of))}, ...) is one of ids_HCP2016.txt "
+            f"({ids[0]}, ...): they are not of one release, or write the ids in two ways."
+        )
     for row, person in enumerate(ids):
         sex = sex_of.get(person)
         yield Example(

@@ -10,9 +10,10 @@ from climb_hf.card import Access, Layout, Licence, Option, Remote, SourceCard, S
 from climb_hf.errors import CorruptFileError
 from climb_hf.graphs import BRAIN, UNKNOWN
 from climb_hf.io.files import open_array, or_fault, those_beside
-from climb_hf.io.table import read_csv
+from climb_hf.io.table import whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
+from climb_hf.people import years_of
 from climb_hf.schema import Example, Fault, MediaFile
 
 CARD = SourceCard(
@@ -84,14 +85,18 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
     """Yields a record a line of the phenotypes; the arrays' rows where no phenotypes are there."""
     tables = list(tree.find(CARD.layouts[0].marker))
     for table in tables:
-        for row in read_csv(tree.path(table), COLUMNS):
-            yield from or_fault(_scan(tree, row, options), row["FILE_ID"], table)
+        yield from or_fault(_scans(tree, table, options), "abide", table)
     for path in tree.find(CARD.layouts[1].marker) if not tables else ():
         yield from or_fault(_rows(tree, path), "abide", path)
     for path in tree.find(CARD.layouts[2].marker):
         reason = f"{tree.path(path).name} is refused: a pickled file runs code when it is loaded. "
         reason += "If you trust it, save its corr, label and site with np.save as abide_corr.npy, "
         yield Fault("pickled", "damaged", reason + "abide_label.npy and abide_site.npy.", path)
+
+
+def _scans(tree: RawTree, table: str, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
+    for row in whole_lines(tree.path(table), COLUMNS):
+        yield from or_fault(_scan(tree, row, options), row["FILE_ID"], table)
 
 
 def _scan(
@@ -106,7 +111,7 @@ def _scan(
         yield Fault(record, "missing", "listed, but its time series are not there")
         return
     path = tree.path(max(paths, key=lambda path: "filt_noglobal" in path))
-    volumes, age = n_volumes(path), float(row["AGE_AT_SCAN"] or -1)
+    volumes = n_volumes(path)
     if volumes < options["min_volumes"]:
         yield Fault(name, "left out", f"{volumes} volumes, fewer than min_volumes")
         return
@@ -114,8 +119,8 @@ def _scan(
     yield Example(
         record=name,
         patient_id=person,
-        native=(row["DX_GROUP"],),
-        age_years=age if age >= 0 else None,
+        native=(row["DX_GROUP"],) if row["DX_GROUP"] else (),
+        age_years=years_of(row["AGE_AT_SCAN"]),
         sex=SEXES.get(row["SEX"]),
         site=re.sub(r"_\d$", "", row["SITE_ID"]),
         meta={key: row[key] for key in KEPT if row.get(key)},

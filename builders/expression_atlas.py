@@ -57,7 +57,8 @@ CARD = SourceCard(
         "a cell of five quartiles gives its median; a group of several assays their median",
         "an experiment without expression values is shown by its contrasts (log2fc)",
         "genes of an array are told by their probes; of a gene that stands twice the first counts",
-        "a row holds the 1,000 genes that vary most unless n_genes or gene_file says otherwise",
+        "a row holds the 1,000 genes that vary most unless n_genes or gene_file says otherwise; "
+        "climb_hf.gene_list has all of a platform, and genes_in_rows=False leaves them out of rows",
     ),
     **EXPRESSION,
 )
@@ -96,7 +97,12 @@ def _groups(
                 study_id=accession,
                 native=(organ,) if organ in CODES else (),
                 flags=("patient_unknown",),
-                meta={"experiment_type": setup.kind, "group_label": one.label, **one.meta},
+                meta={
+                    "experiment_type": setup.kind,
+                    "group_label": one.label,
+                    "platform": array or one.told("organism"),
+                    **one.meta,
+                },
                 expression=(one.file,),
             )
 

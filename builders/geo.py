@@ -50,7 +50,8 @@ CARD = SourceCard(
         "description and no sizes of groups are shown",
         "whole studies stay in one split, and data sets of one series together: it often holds the "
         "same people on several arrays",
-        "a row holds the 1,000 genes that vary most unless n_genes or gene_file says otherwise",
+        "a row holds the 1,000 genes that vary most unless n_genes or gene_file says otherwise; "
+        "climb_hf.gene_list has all of a platform, and genes_in_rows=False leaves them out of rows",
     ),
     **EXPRESSION,
 )

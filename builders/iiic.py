@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from climb_hf.card import Access, Layout, Licence, SourceCard, SplitRule, Vocabulary
-from climb_hf.eeg import BIPOLAR_EEG, FILTERS, ICU_ROWS, SPLIT_CSV
+from climb_hf.eeg import BIPOLAR_EEG, FILTERS, ICU_FACTS, SPLIT_CSV, voted_windows
 from climb_hf.errors import CorruptFileError
+from climb_hf.io.files import or_fault
 from climb_hf.io.table import read_csv
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
@@ -21,6 +22,8 @@ from climb_hf.votes import OPTIONS, codes_in_mat, counts_in_csv, joined, voted
 CODES = {"0": "other", "1": "sz", "2": "lpd", "3": "gpd", "4": "lrda", "5": "grda"}
 SEGMENT = r"(sparcnet_)?[A-Za-z]+\d+_[\w.-]+\.(mat|npy)"
 ARRAYS = r"(all|10)_train_(key|X|Y)\.npy"
+HMS = r"train_eegs/\d+\.parquet"  # of the Kaggle competition on harmful brain activity
+HMS_VOTES = {c: f"{'seizure' if name == 'sz' else name}_vote" for c, name in CODES.items()}
 CARD = SourceCard(
     name="iiic",
     title="Seizures, Rhythmic and Periodic Patterns in ICU EEG",
@@ -28,22 +31,19 @@ CARD = SourceCard(
     licence=Licence("BDSP Restricted Health Data License 1.0.0", False, False),
     access=Access.CREDENTIALED,
     homepage="https://bdsp.io/content/bdsp-sparcnet/1.1/",
-    citation=(
-        "Jing et al. (2023), Neurology 100(17):e1750-e1762, doi:10.1212/WNL.0000000000207127; "
-        "data doi:10.60508/cw6j-s785"
-    ),
+    citation="Jing et al. (2023), Neurology 100(17):e1750-e1762, doi:10.1212/WNL.0000000000207127; "
+    "data doi:10.60508/cw6j-s785",
     release="1.1",
     remotes=(),
     layouts=(
-        Layout(
-            "arrays of the release", marker=ARRAYS, files=ARRAYS, example="sparcnet/all_train_X.npy"
-        ),
+        Layout("arrays of the release", ARRAYS, ARRAYS, "sparcnet/all_train_X.npy"),
         Layout(
             "segments with a table of votes",
             marker=SEGMENT,
             files=rf"{SEGMENT}|labels\.(csv|mat)|demographics\.csv",
             example="segments/sparcnet_subject0001_1.mat",
         ),
+        Layout("hms", HMS, rf"train\.csv|{HMS}", "train_eegs/1628180742.parquet"),
     ),
     vocabularies=(
         Vocabulary(
@@ -75,24 +75,24 @@ CARD = SourceCard(
         "of the arrays' rows 23,355 repeat a key; 10_train, part of all_train, is read only alone",
         "the arrays are filtered already (60 Hz notch, 0.5 to 40 Hz); segments are not",
         "the release's test signals come without labels, so the split is ours",
+        "hms, a Kaggle competition, may have the same people: it is read where no arrays are",
     ),
     **BIPOLAR_EEG,
 )
 OF_ARRAYS = {"channels": CARD.channels, "rate_hz": 200.0, "unit": "uV"}
 # The scored part of a segment of 50 s is its middle.
-MIDDLE = {"middle_s": 10.0, "stored_s": 50.0}
-OF_SEGMENTS = {**OF_ARRAYS, **MIDDLE, "channels": ICU_ROWS, "names": ("seg", "data")}
+OF_SEGMENTS = {**ICU_FACTS, "middle_s": 10.0, "stored_s": 50.0, "names": ("seg", "data")}
 
 
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields the rows of the release's arrays, then the segments that a table of votes names."""
     which = "all_train" if tree.named("all_train_key.npy") else "10_train"
-    for path in tree.named(f"{which}_key.npy"):
-        try:
-            yield from _rows(tree, path, which, options)
-        except CorruptFileError as error:
-            yield Fault(which, "damaged", str(error), path)
+    keys = tree.named(f"{which}_key.npy")
+    for path in keys:
+        yield from or_fault(_rows(tree, path, which, options), which, path)
     yield from _segments(tree, options)
+    for path in () if keys else tree.named("train.csv"):
+        yield from or_fault(voted_windows(tree, path, HMS_VOTES, options), "train.csv", path)
 
 
 def _rows(

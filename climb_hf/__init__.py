@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from climb_hf.export import export_backbone
     from climb_hf.frames import as_images
     from climb_hf.images import resize, to_rgb
-    from climb_hf.loading import load_dataset, load_report
+    from climb_hf.loading import gene_list, load_dataset, load_report
     from climb_hf.metrics.vectors import multi_hot
     from climb_hf.mixing import mixture
     from climb_hf.models.compose import from_backbone
@@ -40,6 +40,7 @@ _LAZY = {
     "ecg_sheet": "climb_hf.render",
     "export_backbone": "climb_hf.export",
     "from_backbone": "climb_hf.models.compose",
+    "gene_list": "climb_hf.loading",
     "mixture": "climb_hf.mixing",
     "multi_hot": "climb_hf.metrics.vectors",
     "overlaps": "climb_hf.overlap",
@@ -59,6 +60,7 @@ __all__ = [
     "ecg_sheet",
     "export_backbone",
     "from_backbone",
+    "gene_list",
     "load_dataset",
     "load_report",
     "mixture",

@@ -27,6 +27,11 @@ EXPRESSION: dict[str, Any] = {
         "gene_file": Option(
             None, "file of gene ids or names, one a line: rows hold just these", is_file=True
         ),
+        "genes_in_rows": Option(
+            True,
+            "False, with gene_file: values in its order, without a list in each row",
+            kind=bool,
+        ),
         "n_shown": Option(20, "genes that a question lists", kind=int),
     },
 }
@@ -36,13 +41,19 @@ def gene_facts(options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns which genes the options ask for, as `GeneTable.profile` takes it.
 
     Raises:
-        OptionError: for a number below 0, or a file that is not there or names no gene.
+        OptionError: for a number below 0, for rows without a list of genes that no file gives, or
+            for a file that is not there or names no gene.
     """
     for name in ("n_genes", "n_shown"):
         if options[name] < 0:
             raise OptionError(f"{name}={options[name]} must not be below 0.")
     facts = {name: options[name] for name in ("n_genes", "n_shown")}
     given = options["gene_file"]
+    if given is None and not options["genes_in_rows"]:
+        raise OptionError(
+            "genes_in_rows=False needs gene_file, which then tells what the values are of; "
+            "climb_hf.gene_list gives the genes of a platform to write into it."
+        )
     if given is None:
         return facts
     path = Path(given)
@@ -52,7 +63,7 @@ def gene_facts(options: Mapping[str, Any]) -> dict[str, Any]:
     genes = tuple(dict.fromkeys(line for line in lines if line))
     if not genes:
         raise OptionError(f"gene_file={str(given)!r} names no gene.")
-    return {**facts, "genes": genes}
+    return {**facts, "genes": genes, "unlisted": not options["genes_in_rows"]}
 
 
 def groups_of(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from climb_hf.collect import Report, from_json
-from climb_hf.errors import OptionError
+from climb_hf import catalog
+from climb_hf.check import check_option
+from climb_hf.collect import Report, data_root, from_json, locate, not_found
+from climb_hf.errors import CorruptFileError, OptionError
+from climb_hf.rows import Request
+from climb_hf.schema import Fault
 from climb_hf.splits import check_split
 
 
@@ -81,6 +86,48 @@ def _builder_of(data_dir: Any) -> Any:
     from climb_hf.prepared_builder import PreparedBuilder
 
     return PreparedBuilder
+
+
+def gene_list(source: str, platform: str, data_dir: Any = None) -> dict[str, str]:
+    """Returns every gene of a platform, id -> name, as the raw tables of a source list them.
+
+    Written into a file, or a part of it, it makes rows of one width: as `gene_file` of the
+    source's options, with `genes_in_rows=False` without a list of genes in each row. Each table of
+    the platform is read once.
+
+    Args:
+        source: one of gene expression.
+        platform: as `meta["platform"]` of its rows says, such as GPL96; where there is no array,
+            the species.
+        data_dir: folder with the raw files; None takes CLIMB_DATA_DIR.
+
+    Raises:
+        OptionError: if the source has no rows of that platform; the message lists what there is.
+        DataNotFoundError: if no file of the source is there.
+    """
+    from climb_hf.io import expression
+
+    found, root = catalog.get(source), data_root(data_dir)
+    tree = locate([found], root).get(source) if root else None
+    if tree is None:
+        raise not_found([found], root)
+    options = found.card.check_options({"n_genes": 0})
+    genes: dict[str, str] = {}
+    tables: set[tuple[str, str]] = set()  # platform, and experiment whose samples share their genes
+    for one in found.read(tree, Request(options=options).for_reader()):
+        if isinstance(one, Fault):
+            continue
+        table = str(one.meta.get("platform")), one.recording or one.record
+        if table[0] == platform and table not in tables:
+            with suppress(CorruptFileError):  # a load tells which tables are damaged
+                profile = expression.load(one.expression[0])
+                for gene, name in zip(profile.genes, profile.names, strict=True):
+                    genes.setdefault(gene, name)
+        tables.add(table)
+    if not genes:
+        known = tuple(sorted({name for name, _ in tables}))
+        check_option(f"platform of source {source!r}", platform, known)
+    return genes
 
 
 def load_report(dataset: Any) -> list[Report]:

@@ -53,7 +53,8 @@ def expression_picture(stored: Mapping[str, Any], *, width_px: int, title: str) 
     px_per_unit = (width_px - left - 90) / max(float(size[order[0]]), 1e-12)
     for row, index in enumerate(order):
         y = TEXT_PX + 8 + row * row_px
-        draw.text((4, y), shortened(stored["genes"][index], font, left - 12), _INK, font)
+        gene = stored["genes"][index] if stored["genes"] else f"value {index + 1}"
+        draw.text((4, y), shortened(gene, font, left - 12), _INK, font)
         bar = max(float(size[index]) * px_per_unit, 1.0)
         colour = tuple(_WARM if values[index] >= 0 else _COLD)
         draw.rectangle([left, y + 2, left + bar, y + TEXT_PX], fill=colour)

@@ -188,6 +188,10 @@ def questions_can_be_answered(subject: Subject) -> None:
             all(option in asked for option in options),
             f"{identity}: its question does not offer every option.",
         )
+        require(
+            bool(row["images"]) or not re.search(r"bounding box|\bbbox", asked, re.IGNORECASE),
+            f"{identity}: its question asks for boxes, and there is no image to draw them in.",
+        )
         before = re.split(r"\{\w+\}", subject.card.shown)
         empty = len(before) > 1 and re.search(r"\{\w+\}", asked.split("\nOptions:")[0])
         require(

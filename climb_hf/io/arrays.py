@@ -160,10 +160,11 @@ def _parquet(path: Path, channels: tuple[str, ...]) -> np.ndarray:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=list(channels))
-        lost = [name for name in channels if name not in table.column_names]
-        if lost:
-            raise CorruptFileError(f"{path.name} lacks the columns {', '.join(lost)}.")
+        with pq.ParquetFile(path) as file:
+            lost = [name for name in channels if name not in file.schema_arrow.names]
+            if lost:
+                raise CorruptFileError(f"{path.name} lacks the columns {', '.join(lost)}.")
+            table = file.read(columns=list(channels))
         return np.array([table[name].to_numpy().astype(np.float32) for name in channels])
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise CorruptFileError(f"{path.name} is no whole Parquet file: {error}") from error
@@ -188,7 +189,7 @@ def _middle(series: RawSeries, middle_s: float, stored_s: float) -> RawSeries:
 
 
 def read_number_table(source: SeriesFile) -> RawSeries:
-    """Returns the first columns of a table of whole numbers, one row a sample.
+    """Returns the first columns of a table of numbers, one row a sample; `nan` is a missing one.
 
     Facts: `columns` (how many the table has), `channels`, `rate_hz`, and for each channel `units`
     and `gain`, in codes per unit.
@@ -196,8 +197,12 @@ def read_number_table(source: SeriesFile) -> RawSeries:
     facts = source.facts
     table = read_numbers(source.path, facts["columns"])
     codes = table.values[:, : len(facts["channels"])].T
+    whole = np.all((codes == np.rint(codes)) & (np.abs(codes) < 2**31))  # not where one is NaN
     series = from_values(
-        narrow(codes), rate_hz=facts["rate_hz"], channels=facts["channels"], units=facts["units"]
+        narrow(codes) if whole else codes,
+        rate_hz=facts["rate_hz"],
+        channels=facts["channels"],
+        units=facts["units"],
     )
     series = replace(series, gain=np.asarray(facts["gain"], dtype=np.float64))
     return cut(series, source.start_s, source.stop_s)

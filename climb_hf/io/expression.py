@@ -21,7 +21,8 @@ class Profile:
     """Expression values of one sample or sample group.
 
     Attributes:
-        genes: an id per value, each once.
+        genes: an id per value, each once; empty where the values are in the order of a list that
+            whoever asked for them has.
         values: float32, shape (genes,); NaN where nothing was measured.
         names: a name per value, or empty; several ids may share one.
         unit: of the values, such as TPM; None where the release does not say.
@@ -101,7 +102,7 @@ class GeneTable:
             facts: `genes` (ids or names to give, in this order) or `n_genes` (so many that differ
                 most, in the table's order; 0 means all); `n_shown`, so many genes the words list;
                 `shown`: `variable` for those that differ most, `highest` for the highest values;
-                `words`: more words.
+                `words`: more words; `unlisted`: whether the profile is to hold no list of genes.
 
         Raises:
             CorruptFileError: if the table has no such group, or none of the genes asked for.
@@ -116,6 +117,8 @@ class GeneTable:
         names = tuple(
             self.names[at] if at >= 0 else gene for gene, at in zip(genes, places, strict=True)
         )
+        if facts.get("unlisted"):
+            genes, names = (), ()
         return Profile(genes, given, names, unit, group, words)
 
     def _chosen(self, facts: Mapping[str, Any]) -> tuple[tuple[str, ...], list[int]]:

@@ -365,7 +365,7 @@ def _factor(unit: str, wanted: str) -> float:
 
 def cut(series: RawSeries, start_s: float, stop_s: float | None) -> RawSeries:
     """Returns the part of a series from `start_s` to `stop_s` (None: its end)."""
-    first = max(round(start_s * series.rate_hz), 0)
+    first = min(max(round(start_s * series.rate_hz), 0), series.n_valid)
     last = series.n_valid if stop_s is None else min(round(stop_s * series.rate_hz), series.n_valid)
     part = series.data[:, first:last]
     return replace(

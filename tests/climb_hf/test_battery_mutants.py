@@ -352,6 +352,11 @@ def every_option_is_gold(row):
         row["options"], row["answer"] = row["options"][:1], row["options"][0]
 
 
+def asks_for_boxes(row):
+    more = " Give the bounding boxes of what you saw as JSON."
+    row["prompt"] = [{**one, "content": one["content"] + more} for one in row["prompt"]]
+
+
 def unlisted_options(row):
     row["prompt"] = [{**one, "content": "What is it?"} for one in row["prompt"]]
 
@@ -603,6 +608,7 @@ MUTANTS = (
     ),
     Mutant("questions_can_be_answered", "other-words", row=gold_in_other_words),
     Mutant("questions_can_be_answered", "unlisted", row=unlisted_options),
+    Mutant("questions_can_be_answered", "boxes-of-a-series", row=asks_for_boxes),
     Mutant("view_equals_stored_row", "site", row=put(site="elsewhere"), shown_only=True),
     Mutant(
         "questions_equal_stored_questions",

@@ -15,12 +15,12 @@ import climb_hf
 from climb_hf import catalog, collect
 from climb_hf.answers import parse, set_f1, split_gold
 from climb_hf.builder import row_or_fault
-from climb_hf.errors import CorruptFileError, OptionError
+from climb_hf.errors import CorruptFileError, OptionError, TooManyBadRecordsError
 from climb_hf.io import signal
 from climb_hf.io.filters import Band, filtered
 from climb_hf.rows import build_row
 from climb_hf.schema import Fault
-from climb_hf.testing import Subject
+from climb_hf.testing import Subject, run_check
 from climb_hf.views import decode
 
 scipy_signal = pytest.importorskip("scipy.signal")
@@ -186,6 +186,28 @@ def test_a_subject_under_both_labels_is_on_one_side(tuab):
     assert {one.example.native for one in found} == {("normal",), ("abnormal",)}
 
 
+def test_the_deeper_folders_of_the_second_release_are_read(tuab, tmp_path):
+    (path,) = tuab.tree.root.rglob(f"{tuab.truth['specials']['at_512_hz'][0]}.edf")
+    deep = tmp_path / "v2.0.0/edf/eval/abnormal/01_tcp_ar/101/00010194/s001_2013_01_09"
+    deep.mkdir(parents=True)
+    shutil.copy(path, deep / "00010194_s001_t001.edf")
+    (deep / "00010194_s001_t001.txt").write_text("CLINICAL HISTORY: made.\n")
+    placed, report, _ = tuab.index(tmp_path)
+    assert sorted(placed) == ["00010194_s001_t001/0", "00010194_s001_t001/1"]
+    assert not report.faults
+    example = placed["00010194_s001_t001/1"].example
+    assert (example.patient_id, example.study_id, example.split) == ("00010194", "s001", "test")
+    assert example.native == ("abnormal",)
+
+
+def test_a_label_that_is_there_twice_is_refused(tuab, eeg, tmp_path):
+    codes = eeg.waves(np.random.default_rng(0), 3 * 250, 250)
+    path = tmp_path / "edf/train/normal/aaaaaaaa_s001_t000.edf"
+    eeg.write_edf(path, [*codes.items(), ("EEG T4-REF", codes["EEG O1-REF"])], 250)
+    with pytest.raises(TooManyBadRecordsError, match="electrode T4 is there 2 times"):
+        tuab.index(tmp_path)
+
+
 def test_every_damaged_recording_says_what_is_wrong_with_it(tuab):
     _, report, _ = tuab.index()
     told = faults(report, "damaged")
@@ -284,6 +306,16 @@ def test_an_event_on_three_channels_is_one_window_that_names_them(tuev):
     assert row["meta"]["channels"] == [1, 2, 5]
     assert row["meta"]["other_codes"] == ["6"]
     assert row["label"] == "SPSW"
+
+
+def test_numbers_for_subjects_of_the_older_release_are_read(tuev, tmp_path):
+    for path in tuev.tree.root.rglob("aaaaaaas_00000001.*"):
+        target = tmp_path / "edf/train/00002275" / path.name.replace("aaaaaaas", "00002275")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    placed, _, _ = tuev.index(tmp_path)
+    assert {p.example.patient_id for p in placed.values()} == {"00002275"}
+    assert sorted(placed) == ["00002275_00000001/0"]
 
 
 def test_without_dedupe_every_line_is_a_window(tuev):
@@ -538,6 +570,63 @@ def test_every_bad_segment_says_what_is_wrong_with_it(iiic):
     assert wanted.keys() == by_name.keys()
     for name, words in wanted.items():
         assert words in told[by_name[name]], name
+
+
+# --- the Kaggle competition ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hms(load_fake, tmp_path_factory):
+    """A tree of the competition's files, and what is in it."""
+    root = tmp_path_factory.mktemp("hms")
+    return root, load_fake("iiic").make_hms(root / "iiic", with_faults=True)
+
+
+# Those that look at files and rows; that roads are equal does not depend on the layout.
+OF_A_LAYOUT = (
+    *("layouts_are_found", "ids_are_unique", "the_order_of_files_changes_nothing"),
+    *("counts_are_the_makers", "patients_never_cross_splits", "labels_are_the_makers"),
+    *("series_are_as_the_card_says", "series_are_the_makers", "questions_can_be_answered"),
+    *("a_damaged_file_costs_one_record", "a_missing_file_is_counted_apart", "a_build_grows_little"),
+)
+
+
+def test_files_of_the_competition_pass_the_battery(hms):
+    subject = Subject(catalog.get("iiic"), *hms)
+    for check in OF_A_LAYOUT:
+        found = run_check(check, subject)
+        assert found.outcome != "failed", found
+    subject.close()
+
+
+def test_every_bad_window_of_the_competition_says_what_is_wrong(iiic, hms):
+    placed, report, request = iiic.index(hms[0])
+    found = {name: row_or_fault(p, request, "skip") for name, p in placed.items()}
+    told = {name: one.reason for name, one in found.items() if isinstance(one, Fault)}
+    told |= faults(report, "missing")
+    assert "9001.parquet is not there" in told["9001/0"]
+    filtering = iiic.index(hms[0], notch_hz=60.0)[2]
+    again = row_or_fault(placed["9002/0"], filtering, "skip")
+    assert again.reason == told["9002/0"]
+    assert "60 to 70 s lies outside the recording, which ends at 50 s" in told["9002/0"]
+    assert "lacks the columns F4, C4" in told["9003/0"]
+    assert "no whole Parquet file" in told["9004/0"]
+
+
+def test_the_competition_is_read_where_the_arrays_are_not_there(iiic, hms, copied):
+    shutil.copytree(hms[0] / "iiic", copied / "hms")
+    assert not [name for name in iiic.index(copied.parent)[0] if "/" in name]
+    for path in copied.rglob("*_key.npy"):
+        path.unlink()
+    assert [name for name in iiic.index(copied.parent)[0] if "/" in name]
+
+
+def test_a_train_csv_of_another_source_is_passed_over(iiic, hms, tmp_path):
+    shutil.copytree(hms[0] / "iiic", tmp_path / "hms")
+    (tmp_path / "train.csv").write_text("id_code,diagnosis\n1,2\n")
+    placed, report, _ = iiic.index(tmp_path)
+    assert placed.keys() == iiic.index(hms[0])[0].keys()
+    assert "train.csv" not in faults(report, "damaged")
 
 
 # --- questions and configs -------------------------------------------------------------------

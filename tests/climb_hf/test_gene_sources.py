@@ -14,7 +14,12 @@ import pytest
 
 import climb_hf
 from climb_hf import catalog
-from climb_hf.errors import CorruptFileError, OptionError, TooManyBadRecordsError
+from climb_hf.errors import (
+    CorruptFileError,
+    DataNotFoundError,
+    OptionError,
+    TooManyBadRecordsError,
+)
 from climb_hf.genes import groups_of
 from climb_hf.io import expression
 from climb_hf.io.expression import GeneTable
@@ -158,6 +163,57 @@ def test_one_list_of_genes_fits_every_study(load, tmp_path):
         assert found["genes"] == wanted
         at = whole[record]["expression"][0]["genes"].index("200001_at")
         assert np.array_equal(values_of(row)[0], values_of(whole[record])[at], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "platform"), [("geo", "GPL96"), ("expression_atlas", "A-AFFY-44")]
+)
+def test_the_genes_of_a_platform_are_listed_once(source, platform, load, made):
+    found = climb_hf.gene_list(source, platform, data_dir=made(source).root)
+    rows = load(source, options={source: {"n_genes": 0}}).values()
+    profiles = [row["expression"][0] for row in rows if row["meta"]["platform"] == platform]
+    assert profiles
+    for one in profiles:
+        assert one["genes"] == list(found)
+        assert one["names"] == list(found.values())
+
+
+def test_genes_of_a_species_are_those_of_all_its_experiments(load, made):
+    found = climb_hf.gene_list("expression_atlas", "Homo sapiens", made("expression_atlas").root)
+    rows = load("expression_atlas", options={"expression_atlas": {"n_genes": 0}}).values()
+    mine = [row for row in rows if row["meta"]["platform"] == "Homo sapiens"]
+    assert set(found) == {gene for row in mine for gene in row["expression"][0]["genes"]}
+
+
+def test_an_unknown_platform_is_refused_with_those_there_are(made):
+    with pytest.raises(OptionError, match=r"'GPL69' is not one of: 'GPL96'. Did you mean 'GPL96'"):
+        climb_hf.gene_list("geo", "GPL69", made("geo").root)
+    with pytest.raises(DataNotFoundError, match="no record of geo"):
+        climb_hf.gene_list("geo", "GPL96", made("expression_atlas").root)
+
+
+def test_rows_may_hold_values_alone_in_the_order_of_the_list(load, made, tmp_path):
+    genes = list(climb_hf.gene_list("geo", "GPL96", data_dir=made("geo").root))
+    (tmp_path / "genes.txt").write_text("\n".join(genes))
+    options = {"gene_file": str(tmp_path / "genes.txt"), "genes_in_rows": False}
+    whole = load("geo", options={"geo": {"n_genes": 0}})
+    rows = load("geo", options={"geo": options})
+    assert len(rows) > 30
+    for record, row in rows.items():
+        one = row["expression"][0]
+        assert (one["genes"], one["names"]) == ([], [])
+        assert np.array_equal(values_of(row), values_of(whole[record]), equal_nan=True)
+    assert climb_hf.plot(row).height > 100
+
+
+def test_rows_without_a_list_need_a_file_that_gives_it(made):
+    with pytest.raises(OptionError, match=r"genes_in_rows=False needs gene_file.*gene_list"):
+        climb_hf.load_dataset(
+            "climb",
+            "geo",
+            data_dir=str(made("geo").root),
+            options={"geo": {"genes_in_rows": False}},
+        )
 
 
 def test_rows_of_a_study_share_their_genes(load):

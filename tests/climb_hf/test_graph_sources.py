@@ -255,6 +255,16 @@ def test_the_last_digit_of_an_id_is_kept(load, made):
     assert set(load("abcd")) <= set(text.split("\n"))
 
 
+def test_labels_none_of_which_joins_by_its_id_are_refused(made, tmp_path):
+    shutil.copytree(made("abcd").root / "abcd", tmp_path / "abcd")
+    table = tmp_path / "abcd" / "ABCD" / "id2sex.txt"
+    table.write_text(table.read_text().replace("NDARINV", "sub-NDARINV"))
+    with pytest.raises(
+        TooManyBadRecordsError, match=r"no id of id2sex\.txt \(sub-NDARINV.*two ways"
+    ):
+        climb_hf.load_dataset("climb", "abcd", data_dir=str(tmp_path))
+
+
 def test_a_matrix_without_a_label_is_kept(load):
     (unlabelled,) = [row for row in load("abcd").values() if row["class"] is None]
     assert unlabelled["sex"] is None
@@ -330,6 +340,35 @@ def test_every_site_is_in_the_shares(load_fake, tmp_path):
 def test_sites_are_named_without_their_numbers(load):
     assert {row["site"] for row in load("abide").values()} == {"NYU", "UCLA", "PITT"}
     assert {row["meta"]["SITE_ID"] for row in load("abide").values()} > {"UCLA_1", "UCLA_2"}
+
+
+def phenotypes(made, tmp_path, change):
+    """Rows of ABIDE by record, and the report, after a change of the table's lines."""
+    shutil.copytree(made("abide").root / "abide", tmp_path / "abide")
+    (table,) = tmp_path.rglob("Phenotypic*.csv")
+    table.write_text("\n".join(change(table.read_text().splitlines())) + "\n")
+    subject = Subject(catalog.get("abide"), tmp_path)
+    placed, report = subject.index()
+    subject.close()
+    return {one.example.record: one.example for one in placed}, report
+
+
+def test_an_age_in_words_and_a_group_that_is_not_told_cost_no_scan(made, tmp_path):
+    def change(lines):
+        cells = lines[1].split(",")
+        cells[6], cells[8] = "", "n/a"  # DX_GROUP and AGE_AT_SCAN
+        return [lines[0], ",".join(cells), *lines[2:]]
+
+    found, _ = phenotypes(made, tmp_path, change)
+    first = found["Nyu_0050003"]
+    assert (first.native, first.age_years) == ((), None)
+
+
+def test_phenotypes_that_are_cut_short_are_told(made, tmp_path):
+    found, report = phenotypes(made, tmp_path, lambda lines: [*lines[:4], lines[4][:12]])
+    assert len(found) == 3
+    told = {fault.record: fault.reason for fault in report.faults}
+    assert "is cut short: row 4 has fewer cells" in told["abide"]
 
 
 def test_scans_of_one_person_stay_together(load):

@@ -155,6 +155,21 @@ def test_other_forms_of_the_file_read_alike(rows, tree, special):
     assert f"{stem}/0" in rows
 
 
+def test_a_missing_value_is_an_invalid_sample(tree, tmp_path):
+    (path,) = tree.root.rglob("HuGaDB_v2_sitting_01_00.txt")
+    lines = path.read_text().splitlines()
+    cells = lines[4 + 100].split("\t")
+    cells[3] = "nan"
+    lines[4 + 100] = "\t".join(cells)
+    (tmp_path / path.name).write_text("\n".join(lines) + "\n")
+    found = climb_hf.load_dataset("climb", "hugadb", data_dir=str(tmp_path))
+    row = next(row for part in found.values() for row in part if row["id"].endswith("_00/0"))
+    assert row["flags"] == ["invalid_samples"]
+    values = row["series"][0].values
+    assert np.argwhere(np.isnan(values)).tolist() == [[3, 100]]
+    assert values[0, 100] == np.float32(float(cells[0]) * 2 / 32768)
+
+
 def test_every_bad_file_says_what_is_wrong_with_it(tree):
     subject = Subject(catalog.get("hugadb"), tree.root)
     told = {fault.record: fault.reason for fault in subject.index()[1].faults}

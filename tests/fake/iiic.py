@@ -9,6 +9,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy.io import savemat
 
 sys.path.append(str(Path(__file__).parent))
@@ -92,6 +94,67 @@ def _array_signal(rng: np.random.Generator, number: int) -> np.ndarray:
     time = np.arange(10 * RATE_HZ) / RATE_HZ
     rhythm = 40 * np.sin(2 * np.pi * (1 + number % 6) * time)
     return (rhythm + rng.normal(0, 10, (16, len(time)))).astype("<f4")
+
+
+# ---- the Kaggle competition ---------------------------------------------------------------------
+
+HMS_COLUMNS = (
+    *("eeg_id", "eeg_sub_id", "eeg_label_offset_seconds", "spectrogram_id", "spectrogram_sub_id"),
+    *("spectrogram_label_offset_seconds", "label_id", "patient_id", "expert_consensus"),
+    *("seizure_vote", "lpd_vote", "gpd_vote", "lrda_vote", "grda_vote", "other_vote"),
+)
+
+
+def make_hms(root: Path, n: int = 8, seed: int = 0, with_faults: bool = False) -> dict[str, Any]:
+    """Writes n recordings of 60 s as the Kaggle competition holds them, two windows in each.
+
+    With faults: also a recording that is not there, a window past the end of its recording, a
+    recording without one electrode, and one whose file is cut short.
+    """
+    truth = eeg.new_truth(CLASSES, ["hms"])
+    rows = []
+    (root / "train_eegs").mkdir(parents=True, exist_ok=True)
+    (root / "train_spectrograms").mkdir(exist_ok=True)
+    for number in range(n):
+        recording, person = 1000 + 7 * number, 40 + number // 2
+        values = _segment(seed, 50 + number, 60)
+        values[2, 8000:8010] = np.nan  # 40 s on, where the second window has C3
+        _write_hms(root / "train_eegs" / f"{recording}.parquet", values)
+        for window, offset in enumerate((0, 10)):
+            votes = _votes((number + window) % 6, number)
+            rows.append(_hms_row(recording, window, offset, person, votes))
+            first = (offset + 20) * RATE_HZ
+            part = _derived(values[:, first : first + 10 * RATE_HZ])
+            facts = _facts(votes, str(person), signal_sha1=eeg.sha1(part))
+            truth["records"][f"{recording}/{window}"] = facts
+    if with_faults:
+        _add_hms_faults(root, truth, rows, _segment(seed, 99, 50))
+    with (root / "train.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([HMS_COLUMNS, *rows])
+    return truth
+
+
+def _hms_row(recording: int, window: int, offset: int, person: int, votes: list[int]) -> list[Any]:
+    where = [recording, window, float(offset), 9000 + recording, window, float(offset), recording]
+    return [*where, person, "Other", *votes[1:], votes[0]]
+
+
+def _write_hms(path: Path, values: np.ndarray) -> None:
+    columns = {name: row.astype("<f4") for name, row in zip(ROWS, values, strict=False)}
+    pq.write_table(pa.table(columns), path)
+
+
+def _add_hms_faults(root: Path, truth: dict[str, Any], rows: list[Any], values: np.ndarray) -> None:
+    cases = {9001: "missing", 9002: "damaged", 9003: "damaged", 9004: "damaged"}
+    for recording, kind in cases.items():
+        offset = 40 if recording == 9002 else 0
+        rows.append(_hms_row(recording, 0, offset, 40, _votes(1, 0)))
+        truth["faults"][f"{recording}/0"] = {"kind": kind}
+        path = root / "train_eegs" / f"{recording}.parquet"
+        if kind != "missing":
+            _write_hms(path, values[:12] if recording == 9003 else values)
+        if recording == 9004:
+            path.write_bytes(path.read_bytes()[:5000])
 
 
 # ---- segments -----------------------------------------------------------------------------------
