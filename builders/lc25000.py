@@ -61,10 +61,10 @@ CARD = SourceCard(
     n_records=25_000,
     options={
         "grouping": Option(
-            "none",
-            "`pixels`: tiles that seem to be one original, turned and mirrored, stay in one split; "
-            "every tile is decoded for it, which takes minutes",
-            choices=("none", "pixels"),
+            "pixels",
+            "what stays in one split: tiles that seem to be one original turned and mirrored "
+            "(each is decoded for it, about a minute in all), or `none`, as CLIMB has it",
+            choices=("pixels", "none"),
         ),
         "originals": Option(
             None,
@@ -77,10 +77,10 @@ CARD = SourceCard(
     asked="choice",
     quirks=(
         "LEAK: the 25,000 tiles are rotations and flips of 1,250 originals, 250 a class, and the "
-        "release does not say which belong together. Splits share originals, and scores near "
-        "100 % reflect that: do not compare models by them. Option grouping='pixels' mends most of "
-        "it (colours along the radius; tried on other slides, not on these tiles), and option "
-        "originals all of it, where you have a table of them",
+        "release does not say which belong together: published scores near 100 % reflect that. "
+        "Tiles that seem to be one original by their colours along the radius stay in one split; "
+        "of 58 tiles of another slide, turned 20 times each, none was torn so, and these tiles "
+        "may differ. Option originals takes a table; grouping='none' leaks as CLIMB's splits do",
         "colon and lung are told apart by texture alone: meta holds the organ, to score each",
         "CLIMB's table counts 18,750 tiles, which is three quarters; all are read here",
     ),

@@ -51,11 +51,12 @@ def test_the_leak_of_lc25000_is_told_by_info(capsys):
 
 def test_tiles_of_one_original_stay_together_where_a_table_tells_them(tree_of, tmp_path):
     root, truth = tree_of("lc25000", n=60)
-    assert torn(rows_of(root, "lc25000"), truth["originals"])  # the leak that the card tells of
+    none = {"grouping": "none"}
+    assert torn(rows_of(root, "lc25000", options={"lc25000": none}), truth["originals"])
     table = tmp_path / "originals.csv"
     lines = [f"{name}.jpeg,{original}" for name, original in truth["originals"].items()]
     table.write_text("\n".join(["file_name,original", *lines]) + "\n")
-    options = {"lc25000": {"originals": str(table)}}
+    options = {"lc25000": {"originals": str(table), **none}}
     rows = rows_of(root, "lc25000", options=options)
     assert torn(rows, truth["originals"]) == set()
     assert {row["split"] for row in rows.values()} == {"train", "test"}
@@ -174,13 +175,11 @@ def textures(n, seed=0):
     return [Pillow.fromarray(one).resize((160, 160), Pillow.Resampling.BICUBIC) for one in small]
 
 
-BY_PIXELS = {"lc25000": {"grouping": "pixels"}}
-
-
 def test_turned_copies_of_a_tile_are_told_by_their_pixels(tmp_path):
     originals = folder_of(textures(12), tmp_path / "raw" / "lung_aca", n_each=10)
-    assert torn(rows_of(tmp_path / "raw", "lc25000"), originals)
-    rows = rows_of(tmp_path / "raw", "lc25000", options=BY_PIXELS)
+    leaking = {"lc25000": {"grouping": "none"}}
+    assert torn(rows_of(tmp_path / "raw", "lc25000", options=leaking), originals)
+    rows = rows_of(tmp_path / "raw", "lc25000")
     assert torn(rows, originals) == set()
     in_test = {originals[name] for name, row in rows.items() if row["split"] == "test"}
     assert 2 <= len(in_test) <= 4  # a quarter of 12: different tiles are not one group
@@ -197,6 +196,6 @@ def test_turned_tiles_of_a_real_slide_are_told_by_their_pixels(real_data, tmp_pa
     tiles = [slide.crop((x, y, x + side, y + side)) for x, y in corners]
     tissue = [one for one in tiles if np.asarray(one.convert("L"), float).std() > 25][:24]
     originals = folder_of(tissue, tmp_path / "raw" / "lung_aca", n_each=12)
-    rows = rows_of(tmp_path / "raw", "lc25000", options=BY_PIXELS)
+    rows = rows_of(tmp_path / "raw", "lc25000")
     assert len(torn(rows, originals)) <= 1
     assert {row["split"] for row in rows.values()} == {"train", "test"}
