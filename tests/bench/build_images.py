@@ -46,14 +46,14 @@ def copied(files: list[Path], out: Path) -> None:
         shutil.copyfile(file, out / file.name)
 
 
-def encoded_again(files: list[Path], out: Path) -> None:
+def encoded_again(files: list[Path], out: Path, kind: str, **how: int) -> None:
     from PIL import Image
 
     for file in files:
         buffer = io.BytesIO()
         with Image.open(file) as decoded:
-            decoded.save(buffer, format="PNG")
-        (out / f"{file.stem}.png").write_bytes(buffer.getvalue())
+            decoded.save(buffer, format=kind, **how)
+        (out / f"{file.stem}.{kind.lower()}").write_bytes(buffer.getvalue())
 
 
 def built(root: Path, out: Path) -> None:
@@ -93,7 +93,10 @@ def main() -> None:
         ways: dict[str, Callable[[Path], None]] = {
             "plain copy": lambda out: copied(files, out),
             "build, raw files to Parquet": lambda out: built(Path(folder), out),
-            "decode, encode as PNG": lambda out: encoded_again(files, out),
+            "decode, encode as JPEG of quality 90": lambda out: encoded_again(
+                files, out, "JPEG", quality=90
+            ),
+            "decode, encode as PNG": lambda out: encoded_again(files, out, "PNG"),
         }
         for name, way in ways.items():
             seconds, n_bytes = measured(way, known.repeats)
