@@ -7,13 +7,17 @@ from functools import partial
 from typing import Any
 
 from climb_hf.card import Access, Layout, Licence, Remote, SourceCard
+from climb_hf.errors import CorruptFileError
 from climb_hf.io.table import read_csv, whole_lines
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
-from climb_hf.photos import DR5, FUNDUS, grade_of, kept, records_of, with_images
+from climb_hf.photos import DR5, FUNDUS, grade_of, kept, records_of, stem, with_images
 from climb_hf.schema import Example, Fault
 
 IMAGE = r"(\d{8}_\d{5}_\d{4}_PP|IM\d{6})\.(?i:png|jpe?g)"
+MARKER = r"messidor_data\.csv|\d{8}_\d{5}_\d{4}_PP\.png"
+FILES = rf"messidor_data\.csv|messidor-2\.csv|{IMAGE}"
+EXAMPLE = "IMAGES/20051020_43808_0100_PP.png"
 GRADES = "messidor_data.csv"
 PAIRS = "messidor-2.csv"
 # Name of an image and its grade: as the graders call them, and as a copy of their table does.
@@ -26,23 +30,14 @@ CARD = SourceCard(
     licence=Licence("ADCIS terms for images, CC0-1.0 for grades", False, False),
     access=Access.ACCOUNT,
     homepage="https://www.adcis.net/en/third-party/messidor2/",
-    citation=(
-        "Decenciere et al. (2014), Image Anal Stereol 33:231, doi:10.5566/ias.1155; grades: "
-        "Krause et al. (2018), Ophthalmology 125:1264, doi:10.1016/j.ophtha.2018.01.034"
-    ),
+    citation="Decenciere et al. (2014), doi:10.5566/ias.1155; grades: Krause et al. (2018), "
+    "Ophthalmology 125:1264, doi:10.1016/j.ophtha.2018.01.034",
     release="ADCIS images, Kaggle google-brain/messidor2-dr-grades",
     remotes=(
         Remote("https://www.adcis.net/en/third-party/messidor2/"),
         Remote("https://www.kaggle.com/datasets/google-brain/messidor2-dr-grades"),
     ),
-    layouts=(
-        Layout(
-            "ADCIS images with grades",
-            marker=r"messidor_data\.csv|\d{8}_\d{5}_\d{4}_PP\.png",
-            files=rf"messidor_data\.csv|messidor-2\.csv|{IMAGE}",
-            example="IMAGES/20051020_43808_0100_PP.png",
-        ),
-    ),
+    layouts=(Layout("ADCIS images with grades", MARKER, FILES, EXAMPLE),),
     vocabularies=(DR5,),
     n_records=1_744,
     question="retinopathy",
@@ -53,8 +48,7 @@ CARD = SourceCard(
         "of 1,748 images, four could not be graded and are left out",
         "patients are unknown: both eyes of an exam, as messidor-2.csv pairs them, stay in one "
         "split; without that table, which is reported as missing, they may be torn apart",
-        "the table of grades writes .jpg where files end in .JPG: endings are not compared",
-        "classes are called as in the questions: CLIMB's list has None and PDR here",
+        "the grades write .jpg where files end in .JPG: endings are not compared",
         "a Kaggle copy with images of 512 x 512 px is another set and is not read",
     ),
     **FUNDUS,
@@ -63,35 +57,33 @@ CARD = SourceCard(
 
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields a record an image that was graded."""
+    exams: dict[str, tuple[str, str]] = {}
+    try:
+        exams.update(_eyes(tree))
+    except CorruptFileError as error:
+        yield Fault(PAIRS, "damaged", str(error), PAIRS)
     if tree.named(GRADES) and not tree.named(PAIRS):
         yield Fault(PAIRS, "missing", "without it, eyes of one exam may come into several splits")
-    exams = dict(_eyes(tree))
     found = records_of(tree.named(GRADES), partial(_rows, tree, exams), GRADES)
-    ungraded = []
     for one in with_images(tree, found, IMAGE):
-        if isinstance(one, Example) and not one.native:
-            ungraded.append(one.record)
-        else:
-            yield one
-    yield from (Fault(record, "left out", "it could not be graded") for record in ungraded)
+        graded = isinstance(one, Fault) or one.native
+        yield one if graded else Fault(one.record, "left out", "it could not be graded")
 
 
 def _eyes(tree: RawTree) -> Iterator[tuple[str, tuple[str, str]]]:
     """Image -> its exam, called like the image of the left eye, and its eye."""
     for path in tree.named(PAIRS):
         for row in read_csv(tree.path(path), (), ";"):
-            names = {(eye or "").strip(): _stem(name) for eye, name in row.items()}
-            exam = names.get("left") or names.get("right")
-            for eye in ("left", "right"):
-                if exam and names.get(eye):
-                    yield names[eye], (exam, eye)
+            names = {(eye or "").strip(): stem(name or "") for eye, name in row.items()}
+            exam = names.get("left") or names.get("right") or ""
+            yield from ((names[eye], (exam, eye)) for eye in ("left", "right") if names.get(eye))
 
 
 def _rows(tree: RawTree, exams: Mapping[str, tuple[str, str]], path: str) -> Iterator[Example]:
     header = next(read_csv(tree.path(path), ()), {})
     image, grade = next((one for one in HEADERS if one[0] in header), HEADERS[0])
     for row in whole_lines(tree.path(path), (image, grade)):
-        record, code = _stem(row[image]), row[grade].strip().removesuffix(".0")
+        record, code = stem(row[image].strip()), row[grade].strip().removesuffix(".0")
         exam, eye = exams.get(record, (None, ""))
         oedema = (row.get("adjudicated_dme") or "").removesuffix(".0")
         yield Example(
@@ -103,10 +95,6 @@ def _rows(tree: RawTree, exams: Mapping[str, tuple[str, str]], path: str) -> Ite
             targets=(*grade_of(code), *DME.get(oedema, ())),
             meta=kept({**row, "eye": eye}, ("eye", "adjudicated_gradable")),
         )
-
-
-def _stem(name: str | None) -> str:
-    return (name or "").strip().rpartition(".")[0]
 
 
 __getattr__ = builder_of(__name__)

@@ -122,3 +122,13 @@ def test_fundus_sources_are_one_config(tree_of):
     assert set(table["source"]) == {"aptos2019", "jichi", "messidor2"}
     grades = ["No DR", "Mild DR", "Moderate DR", "Severe DR", "Proliferative DR"]
     assert table.features["label"].names == [*grades, "NDR", "SDR", "PPDR", "PDR"]
+
+
+def test_a_damaged_table_of_pairs_costs_no_image(tree_of):
+    root, truth = tree_of("messidor2", n=8)
+    (root / "messidor2" / "messidor-2.csv").write_bytes(b"left;right\n\xff\xfe;\n")
+    report = report_of(root, "messidor2")
+    assert report.good == len(truth["records"])
+    assert [fault.record for fault in report.faults if fault.kind == "damaged"] == [
+        "messidor-2.csv"
+    ]
