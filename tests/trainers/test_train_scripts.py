@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from climb_hf.errors import DependencyError
 from climb_hf.hub import load_for_inference
 from climb_hf.models.tiny import save_tiny
 from climb_hf.trainers import script_data, train_drpo, train_sft
@@ -164,6 +165,8 @@ def test_a_model_that_takes_series_trains_on_signals(series_as, flags, tmp_path,
 
     monkeypatch.setattr("climb_hf.trainers.scripting.load_questions", noted)
     told = [*flags, "--max_train_samples", "6", "--series_as", series_as]
+    if series_as == "both":
+        told += ["--modality_dropout", "0.5", "--modality_dropout_medium", "series"]
     sft, drpo = tmp_path / "sft", tmp_path / "drpo"
     ran_sft([*told, "--model_name_or_path", "tiny_series", "--output_dir", str(sft)])
     ran_drpo([*told, "--model_name_or_path", str(sft), "--output_dir", str(drpo)])
@@ -189,6 +192,15 @@ def test_a_source_with_masks_trains_with_the_papers_rewards(base, flags, load_fa
     # 6 of 18 rows show no lesion; of the others the tiny model writes no box.
     assert log["rewards/box_iou_best/mean"] == 0.0
     assert log["drpo/count/busi"] == 6.0
+
+
+def test_drpo_makes_ready_for_vllm_a_model_that_sees_and_no_longer_hears(flags, tmp_path, caplog):
+    told = [*flags, "--max_train_samples", "6", "--use_vllm", "true"]
+    told += ["--vllm_with_series", "picture", "--model_name_or_path", "tiny_series"]
+    with pytest.raises(DependencyError, match="use_vllm=True needs vLLM"):  # the last thing missing
+        ran_drpo([*told, "--output_dir", str(tmp_path)])
+    assert "recordings are drawn as pictures" in caplog.text
+    assert json.loads((tmp_path / "base" / "config.json").read_text())["model_type"] == "qwen2_5_vl"
 
 
 @pytest.mark.parametrize("launched", ["file", "file in its folder", "module"])
