@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
+from itertools import chain
 from typing import Any
 
 from climb_hf.card import CC_BY_4_0, Access, Layout, Option, Proof, Remote, SourceCard, SplitRule
@@ -16,6 +16,7 @@ from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault, SeriesFile
 from climb_hf.windows import whole_windows
 
+STRUCT = r"A\d{4}\.mat"
 CARD = SourceCard(
     name="cpsc",
     title="China Physiological Signal Challenge 2018 and CPSC-Extra",
@@ -23,28 +24,15 @@ CARD = SourceCard(
     licence=CC_BY_4_0,
     access=Access.OPEN,
     homepage="https://physionet.org/content/challenge-2021/1.0.3/",
-    citation=(
-        "Liu et al. (2018), J. Med. Imaging Health Inform. 8(7):1368-1373, "
-        "doi:10.1166/jmihi.2018.2442"
-    ),
+    citation="Liu et al. (2018), J Med Imaging Health Inform 8:1368, doi:10.1166/jmihi.2018.2442",
     release="challenge-2021 1.0.3",
     remotes=(
         Remote("https://physionet.org/files/challenge-2021/1.0.3/training/cpsc_2018/"),
         Remote("https://physionet.org/files/challenge-2021/1.0.3/training/cpsc_2018_extra/"),
     ),
     layouts=(
-        Layout(
-            "PhysioNet Challenge",
-            marker=r"[AQ]\d{4}\.hea",
-            files=r"[AQ]\d{4}\.(hea|mat)",
-            example="training/cpsc_2018/g1/A0001.hea",
-        ),
-        Layout(
-            "original MATLAB structs",
-            marker=r"A\d{4}\.mat",
-            files=r"A\d{4}\.mat|REFERENCE\.csv",
-            example="TrainingSet1/A0001.mat",
-        ),
+        Layout("PhysioNet Challenge", r"[AQ]\d{4}\.hea", r"[AQ]\d{4}\.(hea|mat)", "g1/A0001.hea"),
+        Layout("original MATLAB structs", STRUCT, rf"{STRUCT}|REFERENCE\.csv", "A0001.mat"),
     ),
     split=SplitRule(fractions={"train": 0.8, "test": 0.2}),
     n_records=10_330,
@@ -63,10 +51,8 @@ CARD = SourceCard(
 )
 # In the order of the codes 1 to 9 of REFERENCE.csv; early headers write the acronyms.
 ACRONYMS = ("Normal", "AF", "I-AVB", "LBBB", "RBBB", "PAC", "PVC", "STD", "STE")
-CODES = (
-    *("426783006", "164889003", "270492004", "164909002", "59118001"),
-    *("284470004", "164884008", "429622005", "164931005"),
-)
+_FIRST = ("426783006", "164889003", "270492004", "164909002", "59118001")
+CODES = (*_FIRST, "284470004", "164884008", "429622005", "164931005")
 WINDOW_S = 10.0
 
 
@@ -74,17 +60,16 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
     """Yields the WFDB records, then the original structs that no WFDB record stands for."""
     seen = set()
     codes = dict(zip(ACRONYMS, CODES, strict=True))
-    for found in challenge_records(tree, r"[AQ]\d{4}", _describe, codes=codes):
+    wfdb = challenge_records(tree, r"[AQ]\d{4}", _describe, codes=codes)
+    for found in chain(wfdb, _structs(tree, seen)):
         seen.add(found.record)
-        yield from whole_windows(found, WINDOW_S) if options["windows"] == "all" else (found,)
-    for found in _structs(tree, seen):
         yield from whole_windows(found, WINDOW_S) if options["windows"] == "all" else (found,)
 
 
 def _describe(header: Header, example: Example) -> Example:
     if example.record.startswith("Q"):
         return replace(example, site="cpsc_2018_extra")
-    return replace(example, site="cpsc_2018", examined=CODES)
+    return replace(example, site="cpsc_2018", examined=CODES if example.native else ())
 
 
 def _structs(tree: RawTree, seen: set[str]) -> Iterator[Example | Fault]:
@@ -96,15 +81,15 @@ def _structs(tree: RawTree, seen: set[str]) -> Iterator[Example | Fault]:
             reference[row["Recording"]] = [CODES[number - 1] for number in numbers]
             if row["Recording"] not in seen and not tree.named(f"{row['Recording']}.mat"):
                 yield Fault(row["Recording"], "missing", "listed, but its file is not there", path)
-    for path in tree.find(r"A\d{4}\.mat"):
-        record = PurePosixPath(path).stem
+    for path in tree.find(STRUCT):
+        record = path.rpartition("/")[2].removesuffix(".mat")
         if tree.beside(path, f"{record}.hea") or record in seen:
             continue
         seen.add(record)
         yield Example(
             record=record,
             native=tuple(reference.get(record, ())),
-            examined=CODES,
+            examined=CODES if reference.get(record) else (),
             site="cpsc_2018",
             flags=("patient_unknown",),
             series=(SeriesFile(path=tree.path(path), reader="ecg_struct"),),

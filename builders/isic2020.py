@@ -16,7 +16,8 @@ from climb_hf.splits import join_groups
 
 IMAGE = r"ISIC_\d{7}\.(?i:jpe?g)"
 TABLE = r"ISIC_2020_Training_GroundTruth(_v2)?\.csv"
-DUPLICATES = "ISIC_2020_Training_Duplicates.csv"
+EXAMPLE, DUPLICATES = "ISIC_2020_Training_GroundTruth.csv", "ISIC_2020_Training_Duplicates.csv"
+CLASSES = ("Malignant", "Benign")
 HOST = "https://isic-challenge-data.s3.amazonaws.com/2020/"
 CARD = SourceCard(
     name="isic2020",
@@ -35,27 +36,12 @@ CARD = SourceCard(
         Remote(f"{HOST}ISIC_2020_Training_GroundTruth_v2.csv"),
         Remote(f"{HOST}{DUPLICATES}"),
     ),
-    layouts=(
-        Layout(
-            "ISIC challenge, JPEG",
-            marker=TABLE,
-            files=rf"{TABLE}|{DUPLICATES}|{IMAGE}",
-            example="ISIC_2020_Training_GroundTruth.csv",
-        ),
-    ),
-    vocabularies=(
-        Vocabulary(
-            "malignancy",
-            names=("Malignant", "Benign"),
-            codes={"malignant": "Malignant", "benign": "Benign"},
-        ),
-    ),
+    layouts=(Layout("ISIC challenge, JPEG", TABLE, rf"{TABLE}|{DUPLICATES}|{IMAGE}", EXAMPLE),),
+    vocabularies=(Vocabulary("malignancy", CLASSES, codes={c.lower(): c for c in CLASSES}),),
     n_records=33_126,
     n_patients=2_056,
     options={
-        "drop_duplicates": Option(
-            True, "leave out the second image of each published pair of duplicates", kind=bool
-        ),
+        "drop_duplicates": Option(True, "leave out the second of published duplicates", kind=bool),
     },
     question="malignancy",
     shown="A dermoscopic photograph of a skin lesion is given.",

@@ -28,9 +28,7 @@ CARD = SourceCard(
     citation="Colak et al. (2021), Radiol Artif Intell 3(2):e200254, doi:10.1148/ryai.2021200254",
     release="Kaggle 2020, 7,279 studies with labels",
     remotes=(Remote(PAGE),),
-    layouts=(
-        Layout("Kaggle", SLICE, rf"{SLICE}|train\.csv", example="train/68/2b/c0.dcm"),
-    ),
+    layouts=(Layout("Kaggle", SLICE, rf"{SLICE}|train\.csv", example="train/68/2b/c0.dcm"),),
     vocabularies=(as_named("pe3", (NONE, CHRONIC, ACUTE)),),
     split=SplitRule({"train": 0.75, "test": 0.25}),
     n_records=1_790_594,
