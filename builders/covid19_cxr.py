@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from climb_hf.card import (
@@ -19,7 +18,7 @@ from climb_hf.card import (
 )
 from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
-from climb_hf.photos import as_id
+from climb_hf.photos import as_id, twins_in
 from climb_hf.schema import Example, Fault, ImageFile
 
 CLASS_OF = {
@@ -87,7 +86,7 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
     if options["oversampled"]:
         train += tree.find(f"{OVERSAMPLED}/{INSIDE}")
     test = sorted(tree.find(f"ValData/{INSIDE}"))
-    twins = _twins(tree, train, test) if options["drop_duplicates"] else {}
+    twins = twins_in(tree, train, test) if options["drop_duplicates"] else {}
     for path in (*sorted(train), *test):
         folder, kind, name = path.split("/")[-3:]
         record = f"{folder}/{as_id(f'{kind}_{name}')}"
@@ -102,25 +101,6 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
             images=(ImageFile(tree.path(path)),),
             signature=f"{tree.size(path)} bytes",
         )
-
-
-def _twins(tree: RawTree, train: Iterable[str], test: Iterable[str]) -> dict[str, str]:
-    """Path in train -> a path in test with the same bytes; only files of one size are read."""
-    sizes: dict[int | None, list[str]] = {}
-    for path in test:
-        sizes.setdefault(tree.size(path), []).append(path)
-    found = {}
-    for path in train:
-        near = sizes.get(tree.size(path), ())
-        digests = {_digest(tree, other): other for other in near}
-        twin = digests.get(_digest(tree, path)) if near else None
-        if twin:
-            found[path] = twin
-    return found
-
-
-def _digest(tree: RawTree, path: str) -> str:
-    return hashlib.sha256(tree.path(path).read_bytes()).hexdigest()
 
 
 __getattr__ = builder_of(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -81,6 +82,20 @@ def records_of(
 def stem(path: str) -> str:
     """Returns the name of a file without folders and without its ending."""
     return path.rpartition("/")[2].rpartition(".")[0]
+
+
+def twins_in(tree: RawTree, paths: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """Returns which of some files has the bytes of one of others; those of one size are read."""
+    sizes: dict[int | None, list[str]] = {}
+    for path in others:
+        sizes.setdefault(tree.size(path), []).append(path)
+    found = {}
+    for path in paths:
+        for other in sizes.get(tree.size(path), ()):
+            if filecmp.cmp(tree.path(path), tree.path(other), shallow=False):
+                found[path] = other
+                break
+    return found
 
 
 def as_id(path: str) -> str:
