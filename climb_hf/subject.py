@@ -55,8 +55,8 @@ class Subject:
         truth: what the maker of the files knows about them, or None. Keys, all optional:
             `classes` (class names in label order), `layouts` (names of those that are there),
             `unknown_codes`, `faults` (record -> {"kind": ...}), and `records`: record -> facts, of
-            which `labels`, `native`, `patient_id`, `age`, `sex`, `split`, and of the first series
-            as recorded `rate_hz`, `n_samples`, `n_invalid` and `signal_sha1` (SHA-1 of its
+            which `labels`, `negative`, `uncertain`, `native`, `patient_id`, `age`, `sex`, `split`,
+            and of the first series as recorded `rate_hz`, `n_samples`, `n_invalid` and `signal_sha1` (SHA-1 of its
             float32 values, channels in the card's order, physical units) are looked at. Of the
             first image `image_sha1`: SHA-1 over its bytes in the release, and `pixel_sha1`: over
             its decoded pixels, row by row. Of the first graph `graph_sha1`: SHA-1 over those of

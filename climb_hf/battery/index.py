@@ -161,6 +161,8 @@ def labels_are_the_makers(subject: Subject) -> None:
     rows = {row["id"].split("/", 1)[1]: row for row in subject.rows().values()}
     columns = {
         "labels": "labels",
+        "negative": "labels_negative",
+        "uncertain": "labels_uncertain",
         "native": "native_labels",
         "patient_id": "patient_id",
         "age": "age_years",

@@ -598,6 +598,8 @@ MUTANTS = (
     Mutant("images_keep_their_bytes", "inverted", "vindr_cxr", row=images_of(inverted_again)),
     Mutant("images_keep_their_bytes", "rows-shifted", "ham10000", read=shifted("images")),
     Mutant("labels_are_the_makers", "images-renamed", "ham10000", read=shifted("record")),
+    Mutant("labels_are_the_makers", "undecided-shifted", "chexpert", read=shifted("uncertain")),
+    Mutant("labels_are_the_makers", "examined-shifted", "mimic_cxr", read=shifted("examined")),
     Mutant("a_missing_file_is_counted_apart", "image-damaged", "ham10000", read=all_damaged),
     Mutant("questions_can_be_answered", "never-asked", base="ppi", card=card_with(asked_with={})),
     Mutant(
