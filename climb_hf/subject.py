@@ -52,17 +52,17 @@ class Subject:
     Args:
         source: with its card and reader.
         root: folder with raw files, as `data_dir` of `load_dataset`.
-        truth: what the maker of the files knows about them, or None. Keys, all optional:
-            `classes` (class names in label order), `layouts` (names of those that are there),
+        truth: what the maker of the files knows about them, or None. Keys, all optional: `classes`
+            (class names in label order), `layouts` (names of those that are there),
             `unknown_codes`, `faults` (record -> {"kind": ...}), and `records`: record -> facts, of
             which `labels`, `negative`, `uncertain`, `native`, `patient_id`, `age`, `sex`, `split`,
-            and of the first series as recorded `rate_hz`, `n_samples`, `n_invalid` and `signal_sha1` (SHA-1 of its
-            float32 values, channels in the card's order, physical units) are looked at. Of the
-            first image `image_sha1`: SHA-1 over its bytes in the release, and `pixel_sha1`: over
-            its decoded pixels, row by row. Of the first graph `graph_sha1`: SHA-1 over those of
-            edge_index (`<i4`, by first, then second node), edge_attr (`<f4`), x (`<f4`), y (`|i1`)
-            and matrix (`<f4`) that are given, each as the line "name kind rowsxcolumns" and its
-            values in C order. Of the first profile
+            and of the first series as recorded `rate_hz`, `n_samples`, `n_invalid` and
+            `signal_sha1` (SHA-1 of its float32 values, channels in the card's order, physical
+            units) are looked at. Of the first image `image_sha1`: SHA-1 over its bytes in the
+            release, and `pixel_sha1`: over its decoded pixels, row by row. Of the first graph
+            `graph_sha1`: SHA-1 over those of edge_index (`<i4`, by first, then second node),
+            edge_attr (`<f4`), x (`<f4`), y (`|i1`) and matrix (`<f4`) that are given, each as the
+            line "name kind rowsxcolumns" and its values in C order. Of the first profile
             `expression_sha1`: SHA-1 over the gene ids, a line each, a zero byte and the float32
             values, every NaN being NumPy's.
         limit: so many records, chosen by a hash of their patients, are opened; the index is
