@@ -34,19 +34,27 @@ def add(commands: Any) -> None:
 
 def _list(known: argparse.Namespace) -> int:
     from climb_hf import catalog
+    from climb_hf.collection import paper_records
 
     cards = [source.card for source in catalog.sources().values()]
     groups = {name: members for name, members in catalog.configs().items() if name not in members}
     if known.json:
         listed = [
-            {**{name: getattr(card, name) for name in _LISTED}, "licence": card.licence.name}
+            {
+                **{name: getattr(card, name) for name in _LISTED},
+                "licence": card.licence.name,
+                "paper_records": paper_records(card.name),
+            }
             for card in cards
         ]
         shared.show({"sources": listed, "configs": groups})
         return 0
-    rows: list[Sequence[str]] = [("SOURCE", "MODALITY", "RECORDS", "LICENCE", "ACCESS", "TITLE")]
+    head = ("SOURCE", "MODALITY", "RECORDS", "IN PAPER", "ACCESS", "LICENCE", "TITLE")
+    rows: list[Sequence[str]] = [head]
     for card in cards:
-        facts = (f"{card.n_records:,}", card.licence.name, str(card.access), card.title)
+        paper = paper_records(card.name)
+        counts = (f"{card.n_records:,}", "-" if paper is None else f"{paper:,}")
+        facts = (*counts, str(card.access), card.licence.name, card.title)
         rows.append((card.name, str(card.modality), *facts))
     shared.table(rows)
     print("\nConfigs over several sources:")

@@ -20,7 +20,8 @@ def add(commands: Any) -> None:
         "stats",
         help="what a config is made of: records, patients, splits, classes, ages, sites",
         description="Counts what lies in a raw folder by the index files and headers. With "
-        "--signals every signal is opened too, which takes as long as a build.",
+        "--signals every signal is opened too, which takes as long as a build. With --cards what "
+        "the cards and CLIMB's table say, without any file: climb-hf stats all --cards",
     )
     shared.add_config(command)
     command.add_argument("--label-set", help="default: that of each source")
@@ -30,6 +31,7 @@ def add(commands: Any) -> None:
         action="store_true",
         help="open every signal: its flags, damage inside it, and ages that stand in it alone",
     )
+    command.add_argument("--cards", action="store_true", help="by the cards, without a folder")
     command.add_argument("--plot", type=Path, metavar="OUT.png", help="draw it too")
     shared.add_json(command)
     command.set_defaults(run=_stats)
@@ -41,6 +43,8 @@ def _stats(known: argparse.Namespace) -> int:
     if known.plot:
         survey_plot.check(known.plot)  # before the work, not after it
     config = shared.config(known.config)
+    if known.cards:
+        return _of_cards(config, known)
     sources = [catalog.get(name) for name in catalog.check_config(config)]
     root = collect.data_root(known.data_dir)
     if root is None:
@@ -62,6 +66,34 @@ def _stats(known: argparse.Namespace) -> int:
     if known.plot:
         print(f"\npicture: {known.plot}")
     return 0
+
+
+def _of_cards(config: str, known: argparse.Namespace) -> int:
+    from climb_hf import survey_cards
+
+    found = survey_cards.figures(config)
+    if known.plot:
+        survey_cards.save_plot(found, known.plot)
+    if known.json:
+        shared.show(found)
+        return 0
+    rows: list[Sequence[str]] = [("SOURCE", "MODALITY", "IN THE PAPER", "IN THE RELEASE", "ACCESS")]
+    for name, one in found["sources"].items():
+        paper = "-" if one["paper_records"] is None else f"{one['paper_records']:,}"
+        rows.append((name, one["modality"], paper, f"{one['records']:,}", one["access"]))
+    print(f"{config}, by the cards and CLIMB's table of 45 rows (4,505,190 samples)")
+    shared.table(rows)
+    print("\nSamples in the paper, by modality")
+    _counts(("MODALITY", "SAMPLES"), found["modalities"])
+    print("\nSources by country, where one is named")
+    _counts(("COUNTRY", "SOURCES"), found["countries"])
+    if known.plot:
+        print(f"\npicture: {known.plot}")
+    return 0
+
+
+def _counts(head: tuple[str, str], counts: Mapping[str, int]) -> None:
+    shared.table([head, *((name, f"{n:,}") for name, n in counts.items())])
 
 
 def _print(figures: Mapping[str, Any]) -> None:

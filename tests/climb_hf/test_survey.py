@@ -201,3 +201,42 @@ def test_a_picture_where_a_folder_is_cannot_be_written(opened, tmp_path):
     (tmp_path / "stats.png").mkdir()
     with pytest.raises(OptionError, match="cannot be written"):
         save_plot(opened, tmp_path / "stats.png")
+
+
+# ---- by the cards alone -------------------------------------------------------------------------
+
+
+def test_the_papers_counts_add_up_to_its_total():
+    from climb_hf import collection
+
+    counted = {name: collection.paper_records(name) for name in collection._rows()}
+    assert len(counted) == 45
+    assert sum(counted.values()) == 4_505_190  # the "4.51M" of the paper
+    assert collection.paper_records("nobodys") is None
+
+
+def test_every_source_of_ours_stands_in_the_papers_table():
+    from climb_hf import survey_cards
+
+    sources = survey_cards.figures("all")["sources"]
+    assert not [name for name, one in sources.items() if one["paper_records"] is None]
+
+
+def test_places_are_told_by_source_and_country():
+    from climb_hf import survey_cards
+
+    found = survey_cards.figures("ecg")
+    assert found["modalities"] == {"ecg": 88_976}  # of the paper's table
+    assert found["countries"] == {"China": 2, "Germany": 1, "United States": 1}
+    cities = [place["name"] for place in found["places"] if place["source"] == "chapman_shaoxing"]
+    assert cities == ["Shaoxing", "Ningbo"]
+
+
+def test_the_composition_is_drawn_without_a_folder(tmp_path, capsys):
+    from climb_hf import cli
+
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "made" / "cards.png"
+    assert cli.main(["stats", "all", "--cards", "--plot", str(picture)]) == 0
+    assert "United States" in capsys.readouterr().out
+    assert picture.read_bytes()[:4] == b"\x89PNG"
