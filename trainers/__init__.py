@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from climb_hf.trainers.drpo_scaling import DomainScaler
     from climb_hf.trainers.drpo_testing import check_rule
     from climb_hf.trainers.drpo_trainer import DRPOTrainer
+    from climb_hf.trainers.sft_series import SeriesSFTConfig, SeriesSFTTrainer
 
 __all__ = [
     "DRPOConfig",
@@ -27,6 +28,8 @@ __all__ = [
     "DomainScaler",
     "Rule",
     "ScalingOptions",
+    "SeriesSFTConfig",
+    "SeriesSFTTrainer",
     "answer_f1",
     "answer_format",
     "check_reward",
@@ -41,6 +44,8 @@ _MODULES = {
     "DomainScaler": "drpo_scaling",
     "Rule": "drpo_scaling",
     "ScalingOptions": "drpo_scaling",
+    "SeriesSFTConfig": "sft_series",
+    "SeriesSFTTrainer": "sft_series",
     "answer_f1": "drpo_rewards",
     "answer_format": "drpo_rewards",
     "check_reward": "drpo_rewards",

@@ -25,6 +25,7 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
     for name in MODELS:
         assert name in code
         code = code.replace(name, str(tmp_path / "tiny"))
+    code = code.replace("modality_dropout=0.3", "modality_dropout=0.3, use_cpu=True, bf16=False")
     save_tiny(tmp_path / "tiny")
     names = {}
     exec(compile(code, str(PAGE), "exec"), names)  # noqa: S102 (our own page)
