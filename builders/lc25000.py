@@ -79,7 +79,7 @@ CARD = SourceCard(
         "LEAK: the 25,000 tiles are rotations and flips of 1,250 originals, 250 a class, and the "
         "release does not say which belong together: published scores near 100 % reflect that. "
         "Tiles that seem to be one original by their colours along the radius stay in one split; "
-        "of 58 tiles of another slide, turned 20 times each, none was torn so, and these tiles "
+        "of 54 tiles of another slide, turned 20 times each, none was torn so, and these tiles "
         "may differ. Option originals takes a table; grouping='none' leaks as CLIMB's splits do",
         "colon and lung are told apart by texture alone: meta holds the organ, to score each",
         "CLIMB's table counts 18,750 tiles, which is three quarters; all are read here",
