@@ -7,6 +7,7 @@ superior (RAS), so that the first two rows of an affine change their sign.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from climb_hf.errors import CorruptFileError
 from climb_hf.io import nifti
+from climb_hf.io.memory import remember
 from climb_hf.io.nifti import Grid
 
 _TYPES = {
@@ -161,6 +163,27 @@ def voxels_of(header: Header) -> np.ndarray:
     if len(unpacked) < header.n_bytes:
         raise CorruptFileError(f"{header.data.name} is cut short. {_AGAIN}")
     return np.frombuffer(unpacked, dtype, int(np.prod(shape))).reshape(shape, order="F")
+
+
+@remember(files=1024)
+def extents(path: Path) -> Mapping[int, tuple[int, int]]:
+    """Returns where the codes of a mask lie: code -> first and last + 1 of the axial slices.
+
+    Slices are counted from the feet to the head. Every voxel is looked at, one slice at a time; an
+    unpacked file is mapped for this, so that no more than a slice is in memory.
+
+    Raises:
+        CorruptFileError: as `header_of` and `voxels_of`.
+    """
+    header = header_of(path)
+    axis, down = header.grid.axial
+    planes = np.moveaxis(voxels_of(header), axis, 0)
+    found: dict[int, tuple[int, int]] = {}
+    for at, plane in enumerate(planes[::-1] if down else planes):
+        for code in np.unique(plane[plane != 0]).tolist():
+            first, _ = found.get(int(code), (at, at))
+            found[int(code)] = (first, at + 1)
+    return found
 
 
 def as_nifti(header: Header, slices: tuple[int, int] | None = None) -> bytes:

@@ -10,6 +10,7 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,20 @@ class Grid:
     @property
     def axial(self) -> tuple[int, bool]:
         """The axis that runs between feet and head, and whether it runs towards the feet."""
-        codes = need("nibabel", "volume").aff2axcodes(self.affine)
+        codes = need("nibabel", extra="volume").aff2axcodes(self.affine)
         axis = next(at for at, code in enumerate(codes) if code in "SI")
         return axis, codes[axis] == "I"
+
+    @property
+    def n_slices(self) -> int:
+        """Of the axial ones."""
+        return self.shape[self.axial[0]]
+
+    def slice_at(self, mm: Sequence[float]) -> int:
+        """Returns the axial slice, counted from the feet, nearest to a place in mm (RAS)."""
+        axis, down = self.axial
+        place = round(float(np.linalg.solve(self.affine, [*mm, 1.0])[axis]))
+        return self.shape[axis] - 1 - place if down else place
 
     def part(self, slices: tuple[int, int]) -> tuple[tuple[slice, ...], Grid]:
         """Returns the voxels of some axial slices, counted from the feet, and their grid.
@@ -73,7 +85,7 @@ def header_of(path: Path) -> Any:
     Raises:
         CorruptFileError: if it is no such file, or shorter than its header says.
     """
-    nibabel = need("nibabel", "volume")
+    nibabel = need("nibabel", extra="volume")
     try:
         zipped = path.open("rb").read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else path.open("rb") as file:
@@ -147,7 +159,7 @@ def cut(path: Path, header: Any, slices: tuple[int, int]) -> bytes:
     Raises:
         CorruptFileError: if there are no such slices, or they cannot be read.
     """
-    nibabel = need("nibabel", "volume")
+    nibabel = need("nibabel", extra="volume")
     where, grid = grid_of(header).part(slices)
     shape = tuple(int(size) for size in header.get_data_shape())
     as_stored = (shape, header.get_data_dtype(), int(header["vox_offset"]), 1.0, 0.0)
@@ -194,7 +206,7 @@ def header_bytes(
     unit: str = "mm",
 ) -> bytes:
     """Returns the header before voxels of a type and grid, its end mark included."""
-    nibabel = need("nibabel", "volume")
+    nibabel = need("nibabel", extra="volume")
     header = nibabel.Nifti1Header(endianness=">" if np.dtype(dtype).byteorder == ">" else "<")
     header.set_data_dtype(np.dtype(dtype))
     header.set_data_shape(grid.shape)

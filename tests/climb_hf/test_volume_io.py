@@ -264,3 +264,16 @@ def test_datasets_decodes_what_is_stored(tmp_path):
     decoded = Nifti().decode_example(row.as_struct())
     assert np.array_equal(np.asarray(decoded.get_fdata()), phantom())
     assert io.BytesIO(row.data).read(4) == b"\x5c\x01\x00\x00"
+
+
+@pytest.mark.parametrize("squeezed", [False, True])
+@pytest.mark.parametrize("down", [False, True])
+def test_codes_of_a_mask_are_found_in_slices_counted_from_the_feet(tmp_path, down, squeezed):
+    from climb_hf.io import metaimage
+
+    codes = np.zeros(SIZE, np.uint8)
+    codes[3, 4, 1:4], codes[5, 5, 6], codes[6, 5, 3] = 7, 2, 2
+    image = as_sitk(codes, np.diag([1.0, 1.0, -1.0]) if down else np.eye(3))
+    sitk.WriteImage(image, str(tmp_path / "a_rad1.mhd"), squeezed)
+    found = metaimage.extents(tmp_path / "a_rad1.mhd")
+    assert found == ({7: (4, 7), 2: (1, 5)} if down else {7: (1, 4), 2: (3, 7)})

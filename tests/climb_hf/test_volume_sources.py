@@ -161,3 +161,81 @@ def test_slices_of_a_study_stay_in_one_split(tree_of):
         splits.setdefault(row["study_id"], set()).add(row["split"])
     assert len(splits) == 10
     assert all(len(found) == 1 for found in splits.values())
+
+
+# ---- LNDb ---------------------------------------------------------------------------------------
+
+
+def test_windows_of_a_scan_are_24_slices_and_stay_in_one_split(tree_of):
+    root, _ = tree_of("lndb", n=6)
+    rows = rows_of(root, "lndb", decode=False)
+    of_first = {record: row for record, row in rows.items() if record.startswith("LNDb-0001/")}
+    parts = [row["meta"]["slices"] for _, row in sorted(of_first.items())]
+    assert parts == [[0, 24], [12, 36], [24, 48]]  # of 50
+    assert len({row["split"] for row in of_first.values()}) == 1
+    assert [one for one in rows if one.startswith("LNDb-0005/")] == ["LNDb-0005/000"]  # 20 slices
+    apart = rows_of(root, "lndb", decode=False, options={"lndb": {"stride": 24}})
+    assert [one for one in sorted(apart) if "0001" in one] == ["LNDb-0001/000", "LNDb-0001/001"]
+
+
+def test_a_finding_lies_where_any_of_its_readers_drew_it(tree_of):
+    root, _ = tree_of("lndb", n=6)
+    rows = rows_of(root, "lndb", decode=False)
+    (found,) = rows["LNDb-0001/000"]["meta"]["findings"]
+    assert found["slices"] == [10 - 3, 10 + 3 + 1]
+    assert found["readers"] == [["1", 7], ["2", 2]]
+    assert round(found["diameter_mm"], 3) == 5.0
+    masks = rows["LNDb-0001/000"]["volume_masks"]
+    assert [(one["reader"], one["label"]) for one in masks] == [("1", "nodule"), ("2", "nodule")]
+    # Nobody drew that of the last scan: two slices beside its centre are meant.
+    (centre,) = (f for f in rows["LNDb-0011/000"]["meta"]["findings"] if f["finding_id"] == 1)
+    assert (centre["slices"], rows["LNDb-0011/000"]["volume_masks"]) == ([8, 13], [])
+
+
+def test_a_nodule_of_3_mm_is_small_and_no_answer_to_the_question(tree_of):
+    root, _ = tree_of("lndb", n=6)
+    names = catalog.get("lndb").card.label_sets
+    assert list(names) == ["nodule2", "nodule3"]
+    asked = rows_of(root, "lndb", task="qa", decode=False)["LNDb-0001/002"]
+    assert asked["answer"] == "No nodule"  # at its end lies the small one, slices 42 to 46
+    kinds = rows_of(root, "lndb", label_set="nodule3", decode=False)
+    assert kinds["LNDb-0001/002"]["native_labels"] == ["nodule < 3 mm", "no nodule >= 3 mm"]
+    assert kinds["LNDb-0001/002"]["labels"] == [1]
+    assert kinds["LNDb-0011/002"]["labels"] == [2]  # a non-nodule
+
+
+def test_the_slice_with_the_largest_nodule_comes_first_with_a_box_of_each_reader(tree_of):
+    root, _ = tree_of("lndb", n=6)
+    card = catalog.get("lndb").card
+    shown = as_images(rows_of(root, "lndb")["LNDb-0001/000"], 4, card=card)
+    assert shown["image_info"][0]["frame"] == 10
+    boxes = {one["reader"]: one["xyxy"] for one in shown["boxes"] if one["image"] == 0}
+    # Row 20, column 12; of x in LPS the first column is the patient's right.
+    assert boxes == {"1": [9.0, 17.0, 16.0, 24.0], "2": [10.0, 18.0, 15.0, 23.0]}
+
+
+def test_a_fold_of_the_release_is_the_test_where_asked(tree_of):
+    root, _ = tree_of("lndb", n=8)
+    rows = rows_of(root, "lndb", decode=False, options={"lndb": {"test": "Fold1"}})
+    tested = {record.split("/")[0] for record, row in rows.items() if row["split"] == "test"}
+    assert tested == {"LNDb-0003", "LNDb-0011"}
+
+
+def test_what_is_stored_of_lndb_lies_where_simpleitk_says(tree_of):
+    import nibabel
+
+    sitk = pytest.importorskip("SimpleITK")
+    root, _ = tree_of("lndb", n=2)
+    for record, row in rows_of(root, "lndb", decode=False).items():
+        scan, first = record.split("/")[0], row["meta"]["slices"][0]
+        (path,) = root.rglob(f"{scan}.mhd")
+        theirs = sitk.ReadImage(str(path))
+        values = sitk.GetArrayFromImage(theirs)
+        ours = nibabel.Nifti1Image.from_bytes(row["volumes"][0]["bytes"])
+        down = theirs.GetDirection()[8] < 0
+        begin = len(values) - first - ours.shape[2] if down else first
+        for corner in np.ndindex(2, 2, 2):
+            i, j, k = (int(at * (n - 1)) for at, n in zip(corner, ours.shape, strict=True))
+            x, y, z = theirs.TransformIndexToPhysicalPoint((i, j, begin + k))
+            assert np.allclose((ours.affine @ [i, j, k, 1])[:3], [-x, -y, z], atol=1e-3)
+            assert np.asarray(ours.dataobj)[i, j, k] == values[begin + k, j, i]
