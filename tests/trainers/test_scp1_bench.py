@@ -13,6 +13,7 @@ HEAD = "@timeStamps false\n@classLabel true negativity positivity\n@data\n"
 
 @pytest.fixture(scope="module")
 def bench():
+    pytest.importorskip("sklearn")
     spec = importlib.util.spec_from_file_location("scp1_composed", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
