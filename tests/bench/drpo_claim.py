@@ -319,16 +319,22 @@ def run(arm: str, seed: int, control: str, steps: int, rate: float, warm: int) -
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    ess = [one["drpo/effective_share"] for one in trainer.state.log_history
-           if "drpo/effective_share" in one]  # fmt: skip
     return {
         "arm": arm,
         "seed": seed,
         "control": control,
         "curve": {str(step): scores for step, scores in curve.items()},
-        "effective_share": float(np.nanmean(ess)) if ess else None,
+        "effective_share": mean_share(trainer.state.log_history),
         "cpu_seconds": round(time.process_time() - begin, 1),
     }
+
+
+def mean_share(log_history: Sequence[Mapping[str, Any]]) -> float | None:
+    """Mean effective share over the generations in which any question teaches something."""
+    logged = [one.get("drpo/effective_share") for one in log_history]
+    # Where none does, the log says None or NaN.
+    known = [one for one in logged if one is not None and not math.isnan(one)]
+    return float(np.mean(known)) if known else None
 
 
 def _spaced(reward: Any, tokenizer: Any) -> Any:

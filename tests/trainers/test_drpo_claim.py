@@ -122,6 +122,12 @@ def test_a_run_scores_each_domain_before_and_after_training(claim, monkeypatch):
     assert all(0 <= one <= 1 for scores in made["curve"].values() for one in scores)
 
 
+def test_a_generation_that_teaches_nothing_has_no_share(claim):
+    shares = [{"drpo/effective_share": one} for one in (0.5, None, math.nan, 0.7)]
+    assert claim.mean_share([*shares, {"loss": 0.1}]) == pytest.approx(0.6)
+    assert claim.mean_share([{"loss": 0.1}]) is None
+
+
 def test_a_report_runs_nothing(claim, tmp_path):
     pytest.importorskip("matplotlib")
     found = [a_run(arm, seed, [0.1 * seed] * 5) for arm in ("GRPO", "DRPO") for seed in range(3)]
