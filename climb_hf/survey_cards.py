@@ -26,7 +26,7 @@ def figures(config: str) -> dict[str, Any]:
         ConfigNameError: if there is no such config.
     """
     cards = [catalog.get(name).card for name in catalog.check_config(config)]
-    sources = {
+    sources: dict[str, dict[str, Any]] = {
         card.name: {
             "modality": str(card.modality),
             "access": str(card.access),
@@ -69,11 +69,10 @@ def save_plot(found: Mapping[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 10), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[5, 4])
-    rings, bars = upper.subplots(1, 2)
-    colours = _rings(rings, found)
-    _bars(bars, found["modalities"], colours)
-    _map(lower.subplots(1, 1), found["places"], found["sources"], colours)
+    axes = figure.subplot_mosaic([["rings", "bars"], ["map", "map"]], height_ratios=[5, 4])
+    colours = _rings(axes["rings"], found)
+    _bars(axes["bars"], found["modalities"], colours)
+    _map(axes["map"], found["places"], found["sources"], colours)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
@@ -86,8 +85,8 @@ def _rings(axes: Any, found: Mapping[str, Any]) -> dict[str, Any]:
     from matplotlib import colormaps
 
     modalities = [name for name, n in found["modalities"].items() if n]
-    shades = colormaps["tab20"].colors
-    colours = {name: shades[at % len(shades)] for at, name in enumerate(found["modalities"])}
+    shades = colormaps["tab20"]
+    colours = {name: shades(at % shades.N) for at, name in enumerate(found["modalities"])}
     total = sum(found["modalities"].values()) or 1
     ring = {"edgecolor": "white", "linewidth": 0.6}
     axes.pie(
