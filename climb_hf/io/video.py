@@ -18,6 +18,7 @@ from PIL import Image
 
 from climb_hf.errors import CorruptFileError, OptionError
 from climb_hf.io.files import refuse_pointer
+from climb_hf.io.memory import remember
 from climb_hf.optional import need
 from climb_hf.schema import VideoFile
 
@@ -133,6 +134,29 @@ def times(source: Path | bytes, name: str = "the video") -> tuple[float, ...]:
     with _opened(source, name) as container:
         found = sorted(float(packet.pts * packet.time_base) for packet in _packets(container))
     return tuple(found)
+
+
+@remember(files=128)
+def key_times(path: Path) -> tuple[float, ...]:
+    """Returns the time of each key frame in seconds, in their order; none is decoded.
+
+    An MP4 file has a table of them; of other files all packets are read.
+
+    Raises:
+        CorruptFileError: if it cannot be read as a video.
+    """
+    refuse_pointer(path)
+    with _opened(path, path.name) as container:
+        stream = container.streams.video[0]
+        table = [entry.timestamp for entry in stream.index_entries if entry.is_keyframe]
+        keys = (packet for packet in _packets(container) if packet.is_keyframe)
+        if "mp4" not in container.format.name or not table:
+            return tuple(sorted(float(one.pts * one.time_base) for one in keys))
+        first = next(keys, None)
+        if first is None:
+            raise CorruptFileError(f"{path.name} holds no frame. {_AGAIN}")
+        # The table has when frames are decoded; how long after it one is shown holds for all.
+        return tuple(float((at - table[0] + first.pts) * stream.time_base) for at in table)
 
 
 def _part(path: Path, start_s: float, stop_s: float | None) -> tuple[bytes, float, float]:

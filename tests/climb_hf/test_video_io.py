@@ -104,3 +104,11 @@ def test_a_video_that_is_cut_short_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(CorruptFileError, match=r"a\.mp4"):
         video.load(VideoFile(path))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_key_frames_are_told_without_decoding(name, tmp_path):
+    path = write(tmp_path / name, KINDS[name])
+    with av.open(str(path)) as container:
+        shown = [float(f.pts * f.time_base) for f in container.decode(video=0) if f.key_frame]
+    assert np.allclose(video.key_times(path), np.array(shown) - min(shown), atol=1e-6)

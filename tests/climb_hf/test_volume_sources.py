@@ -239,3 +239,79 @@ def test_what_is_stored_of_lndb_lies_where_simpleitk_says(tree_of):
             x, y, z = theirs.TransformIndexToPhysicalPoint((i, j, begin + k))
             assert np.allclose((ours.affine @ [i, j, k, 1])[:3], [-x, -y, z], atol=1e-3)
             assert np.asarray(ours.dataobj)[i, j, k] == values[begin + k, j, i]
+
+
+# ---- Cholec80 -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def operation(tmp_path, load_fake):
+    """A function that writes an operation of 2 minutes, with phases and tools, into a tree."""
+
+    def write(n_seconds=120, group=250, **how):
+        fake, root = load_fake("cholec80"), tmp_path / "raw" / "cholec80"
+        made = {"size": (160, 96), "group": group, "fps": 25, **how}
+        fake.write_video(root / "videos" / "video01.mp4", [1], n_seconds * 25, **made)
+        names = list(fake.PHASES)
+        phases = [names[7 * at // (n_seconds * 25)] for at in range(n_seconds * 25)]
+        fake._write_phases(root, "video01", phases)
+        fake._write_tools(root, "video01", [("Hook",) * (at % 4 == 0) for at in range(n_seconds)])
+        return root.parent
+
+    return write
+
+
+def test_90_clips_of_an_operation_take_little_more_than_its_video(operation):
+    # Groups of 10 s as x264 makes them where nobody asks otherwise, intervals of 12 s.
+    root = operation(n_seconds=90 * 12)
+    clips = [row["videos"][0]["bytes"] for row in rows_of(root, "cholec80", decode=False).values()]
+    held = (root / "cholec80" / "videos" / "video01.mp4").stat().st_size
+    # What is stored is packed once more; clips of one spot that comes and goes pack too well.
+    assert len(clips) == 90
+    assert held <= sum(map(len, clips)) <= 1.2 * held
+
+
+def test_a_frame_of_an_operation_lies_in_one_clip(operation):
+    root = operation(n_seconds=120)
+    options = {"cholec80": {"intervals": 9}}
+    rows = rows_of(root, "cholec80", decode=False, options=options)
+    clips = [row["video_info"][0] for _, row in sorted(rows.items())]
+    assert sum(one["n_frames"] for one in clips) == 120 * 25
+    assert [one["stop_s"] for one in clips[:-1]] == [one["start_s"] for one in clips[1:]]
+    assert [one["start_s"] for one in clips] == [0, 20, 30, 40, 60, 70, 80, 100, 110]
+
+
+def test_labels_are_those_of_what_a_clip_shows_not_of_the_interval(operation):
+    root = operation(n_seconds=120)
+    options = {"cholec80": {"intervals": 9}}
+    rows = rows_of(root, "cholec80", decode=False, options=options)
+    # The second interval begins at 13.3 s, its clip at 20 s; a phase is 17.1 s long.
+    assert rows["video01/001"]["native_labels"] == ["CalotTriangleDissection", "Hook"]
+    assert rows["video01/000"]["native_labels"][:2] == ["Preparation", "CalotTriangleDissection"]
+
+
+def test_tools_are_a_label_set_of_their_own(tree_of):
+    root, truth = tree_of("cholec80", n=3)
+    names = catalog.get("cholec80").card.vocabularies[1].names
+    rows = rows_of(root, "cholec80", label_set="cholec_tool8", decode=False)
+    for record, known in truth["records"].items():
+        tools = [name for name in names if name in known["native"]]
+        assert [names[one] for one in rows[record]["labels"]] == tools
+    assert rows["video03/000"]["labels_negative"] == []  # nobody looked for tools there
+    asked = rows_of(root, "cholec80", label_set="cholec_tool8", task="qa", decode=False)
+    assert {one.split("/")[0] for one in asked} == {"video01", "video02"}
+
+
+def test_frames_of_a_clip_are_its_own(operation):
+    root = operation(n_seconds=60, group=25)
+    row = rows_of(root, "cholec80", options={"cholec80": {"intervals": 6}})["video01/003"]
+    shown = as_images(row, 4)
+    assert [info["frame"] for info in shown["image_info"]] == [31, 93, 156, 218]
+    assert [image.size for image in shown["images"]] == [(160, 96)] * 4
+
+
+@pytest.mark.parametrize("intervals", [0, -1])
+def test_no_intervals_at_all_are_refused(tree_of, intervals):
+    root, _ = tree_of("cholec80", n=1)
+    with pytest.raises(Exception, match="intervals"):
+        rows_of(root, "cholec80", options={"cholec80": {"intervals": intervals}})
