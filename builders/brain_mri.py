@@ -30,7 +30,8 @@ CARD = SourceCard(
             "https://www.kaggle.com/datasets/navoneel/brain-mri-images-for-brain-tumor-detection"
         ),
         Remote(
-            "https://www.kaggle.com/datasets/jjprotube/brain-mri-images-for-brain-tumor-detection"
+            "https://www.kaggle.com/datasets/jjprotube/brain-mri-images-for-brain-tumor-detection",
+            again=True,
         ),
     ),
     layouts=(Layout("Kaggle", marker=IMAGE, files=IMAGE, example="yes/Y1.jpg"),),

@@ -13,6 +13,7 @@ from climb_hf.io.tree import RawTree
 from climb_hf.lazy import builder_of
 from climb_hf.schema import Example, Fault
 
+CHALLENGE = "https://physionet.org/files/challenge-2021/1.0.3/training/"
 CARD = SourceCard(
     name="chapman_shaoxing",
     title="Chapman-Shaoxing and Ningbo 12-lead ECG database",
@@ -27,8 +28,8 @@ CARD = SourceCard(
     release="ecg-arrhythmia 1.0.0",
     remotes=(
         Remote("https://physionet.org/files/ecg-arrhythmia/1.0.0/"),
-        Remote("https://physionet.org/files/challenge-2021/1.0.3/training/chapman_shaoxing/"),
-        Remote("https://physionet.org/files/challenge-2021/1.0.3/training/ningbo/"),
+        Remote(f"{CHALLENGE}chapman_shaoxing/", again=True),
+        Remote(f"{CHALLENGE}ningbo/", again=True),
     ),
     layouts=(
         Layout(

@@ -33,7 +33,10 @@ CARD = SourceCard(
     release="1.0.0 (slices as JPEG) and 1.3.1 (volumes as NIfTI)",
     remotes=(
         Remote("https://physionet.org/content/ct-ich/1.3.1/"),
-        Remote("https://www.kaggle.com/datasets/vbookshelf/computed-tomography-ct-images"),
+        Remote(
+            "https://www.kaggle.com/datasets/vbookshelf/computed-tomography-ct-images",
+            again=True,
+        ),
     ),
     layouts=(
         Layout(

@@ -38,7 +38,10 @@ CARD = SourceCard(
         "Johnson et al. (2019), Sci. Data 6:317, doi:10.1038/s41597-019-0322-0"
     ),
     release="MIMIC-CXR-JPG 2.1.0 and MIMIC-CXR 2.1.0",
-    remotes=(Remote(f"{HOST}mimic-cxr-jpg/2.1.0/"), Remote(f"{HOST}mimic-cxr/2.1.0/")),
+    remotes=(
+        Remote(f"{HOST}mimic-cxr-jpg/2.1.0/"),
+        Remote(f"{HOST}mimic-cxr/2.1.0/", again=True),
+    ),
     layouts=(
         Layout(
             "MIMIC-CXR-JPG",

@@ -26,7 +26,7 @@ CARD = SourceCard(
     release="GraphSAGE",
     remotes=(
         Remote("https://data.dgl.ai/dataset/ppi.zip"),
-        Remote("https://snap.stanford.edu/graphsage/ppi.zip"),
+        Remote("https://snap.stanford.edu/graphsage/ppi.zip", again=True),
     ),
     layouts=(
         Layout(

@@ -27,7 +27,7 @@ CARD = SourceCard(
     release="1.0.3",
     remotes=(
         Remote("https://physionet.org/files/ptb-xl/1.0.3/"),
-        Remote("https://physionet.org/files/challenge-2021/1.0.3/training/ptb-xl/"),
+        Remote("https://physionet.org/files/challenge-2021/1.0.3/training/ptb-xl/", again=True),
     ),
     layouts=(
         Layout(

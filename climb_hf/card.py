@@ -82,11 +82,14 @@ class Remote:
         url: address of an archive or of a folder.
         n_bytes: size where the host states it, else None.
         sha256: checksum where the host publishes one, else None.
+        again: whether it holds once more, or in another form, what the others hold; it is
+            fetched only when it is asked for.
     """
 
     url: str
     n_bytes: int | None = None
     sha256: str | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)

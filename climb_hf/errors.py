@@ -47,6 +47,18 @@ class FolderInUseError(PreparedFolderError):
     """Another build is writing into the prepared folder."""
 
 
+class DownloadError(ClimbError, OSError):
+    """A file could not be fetched or written, or a host answered what cannot be used."""
+
+
+class AccessError(DownloadError, PermissionError):
+    """A host wants to know who asks, or that its terms are accepted first."""
+
+
+class ManifestError(ClimbError, RuntimeError):
+    """A manifest of downloaded files is missing, damaged, or of another version."""
+
+
 class DependencyError(ClimbError, ImportError):
     """An optional package is missing; the message holds the line that installs it."""
 
