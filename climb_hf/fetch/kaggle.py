@@ -52,7 +52,8 @@ def fetch(url: str, aside: Path, into: Path) -> list[Member]:
     hub = need("kagglehub", extra="kaggle")
     competition = re.fullmatch(_COMPETITION, url)
     data_set = re.fullmatch(_DATA_SET, url)
-    with _told(url), writing(aside, "run the same command again"):
+    # What requests raises is an OSError too, so it is told first.
+    with writing(aside, "run the same command again"), _told(url):
         aside.mkdir(parents=True, exist_ok=True)
         if competition:
             hub.competition_download(competition[1], output_dir=str(aside))
