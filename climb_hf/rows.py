@@ -136,6 +136,7 @@ def build_row(
         "graphs": [one.as_struct() for one in graphs],
         "expression": [one.as_struct() for one in profiles],
         "text": example.text,
+        "messages": [{"role": role, "content": said} for role, said in example.messages],
         **_question(card, example, request, content),
     }
 
@@ -241,4 +242,4 @@ def _channels(card: SourceCard, series: signal.RawSeries) -> signal.RawSeries:
     return signal.to_units(series, card.unit) if card.unit else series
 
 
-_EMPTY_MEDIA: dict[str, Any] = {"events": [], "messages": []}
+_EMPTY_MEDIA: dict[str, Any] = {"events": []}

@@ -219,6 +219,7 @@ class Example:
         uncertain: codes that they looked for and left undecided.
         votes: how many raters gave each native code; codes of one class are added up.
         targets: numbers to predict: (name, value, unit).
+        messages: a released conversation, (role, content) a turn; roles are `user`, `assistant`.
         choices: what the record's own question offers, for sources without a class list; `native`
             then holds the right one.
         recording: the record that a window was cut from; its windows stay in one split.
@@ -247,6 +248,7 @@ class Example:
     votes: Mapping[str, float] = field(default_factory=dict)
     targets: tuple[tuple[str, float, str | None], ...] = ()
     choices: tuple[str, ...] = ()
+    messages: tuple[tuple[str, str], ...] = ()
     series: tuple[SeriesFile, ...] = ()
     images: tuple[ImageFile, ...] = ()
     boxes: tuple[Box, ...] = ()
