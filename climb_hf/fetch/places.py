@@ -88,6 +88,5 @@ def writing(path: Path, kept: str) -> Iterator[None]:
             raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DownloadError(f"{path}: the disk is full. Free some space; {kept}.") from error
-        raise DownloadError(
-            f"{path} cannot be written: {os.strerror(error.errno or 0)}."
-        ) from error
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise DownloadError(f"{path} cannot be written: {reason}.") from error

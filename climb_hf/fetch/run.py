@@ -98,7 +98,9 @@ def download(
     if not fetching and not plan.folder.is_dir():
         return Outcome(plan.card.name, plan.folder, steps=plan.steps)
     with manifests.locked(plan.folder):
-        job = _Job(plan.card, plan.folder, web, jobs, keep_archives, bar or _Silent())
+        job = _Job(
+            plan.card, plan.folder, web, jobs, keep_archives, _Silent() if bar is None else bar
+        )
         return job.download(plan, accepted)
 
 
@@ -119,7 +121,9 @@ def repair(
     if not bad:
         return Outcome(card.name, folder, kept=verdict.good)
     with manifests.locked(folder):
-        return _Job(card, folder, web, jobs, False, bar or _Silent()).repair(bad, verdict.good)
+        return _Job(card, folder, web, jobs, False, _Silent() if bar is None else bar).repair(
+            bad, verdict.good
+        )
 
 
 def _check_terms(plan: Plan, accepted: bool) -> None:
@@ -141,6 +145,7 @@ class _Job:
         self.card, self.folder, self.web = card, folder, web
         self.jobs, self.keep_archives, self.bar = jobs, keep_archives, bar
         self.known = manifests.load(folder, card.name) or Manifest(card.name)
+        self.entries = dict(self.known.entries)
         self.outcome = Outcome(card.name, folder)
         self.stop = threading.Event()
         self.lock = threading.Lock()
@@ -171,11 +176,11 @@ class _Job:
     def repair(self, bad: Collection[str], good: int) -> Outcome:
         """Fetches bad files, or the archives that they came from, from where they came."""
         self.outcome.kept = good
-        entries = [self.known.entries[path] for path in bad]
+        entries = [self.entries[path] for path in bad]
         archives = {entry.archive for entry in entries if entry.archive}
         wanted = []
         for path in sorted({entry.path for entry in entries if not entry.archive} | archives):
-            entry = self.known.entries.get(path)
+            entry = self.entries.get(path)
             if entry is None or not entry.origin.startswith("https://"):
                 self.outcome.failed[path] = "it was placed by hand: put it there again"
             elif kaggle.is_kaggle(entry.origin):
@@ -189,13 +194,12 @@ class _Job:
 
     def _finish(self) -> None:
         complete = not self.outcome.failed and not self.stop.is_set()
-        self.known = replace(self.known, complete=complete)
+        self.known = replace(self.known, complete=complete, entries=self.entries)
         manifests.save(self.folder, self.known)
 
     def _note(self, entries: Sequence[Entry]) -> None:
         manifests.note(self.folder, entries)
-        added = {entry.path: entry for entry in entries}
-        self.known = replace(self.known, entries={**self.known.entries, **added})
+        self.entries |= {entry.path: entry for entry in entries}
 
     # ---- single files ---------------------------------------------------------------------------
 
@@ -264,7 +268,7 @@ class _Job:
 
     def _unpack_all(self, paths: Sequence[str], only: Collection[str] | None = None) -> None:
         for path in paths:
-            into, entry = folder_for(path), self.known.entries.get(path)
+            into, entry = folder_for(path), self.entries.get(path)
             if into is None or entry is None or self._is_read_as_it_is(path):
                 continue
             if entry.unpacked or not (self.folder / path).is_file():
@@ -305,7 +309,7 @@ class _Job:
 
     def _from_kaggle(self, url: str) -> None:
         name = kaggle.name_of(url)
-        held = [entry for entry in self.known.entries.values() if entry.origin == url]
+        held = [entry for entry in self.entries.values() if entry.origin == url]
         if held and all(_has_size(self.folder, entry) for entry in held):
             self.outcome.kept += len(held)
             return
@@ -324,7 +328,7 @@ class _Job:
         fitting = [one for one in self.card.layouts if any(True for _ in tree.find(one.marker))]
         self.outcome.recognised = tuple(layout.name for layout in fitting)
         found = tree.only(layout.files for layout in fitting) if fitting else tree
-        new = [] if not fitting else [f for f, _, _ in found.files if f not in self.known.entries]
+        new = [] if not fitting else [f for f, _, _ in found.files if f not in self.entries]
         now = manifests.now()
         entries = []
         for path in new:

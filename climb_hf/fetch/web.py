@@ -210,9 +210,7 @@ class Web:
 
         try:
             return self.patiently(ask, shown(url), gained=lambda: 0)
-        except AccessError:
-            raise
-        except DownloadError:  # many hosts refuse HEAD alone
+        except DownloadError:  # many hosts refuse HEAD alone; what else is wrong, GET will tell
             return None
 
 

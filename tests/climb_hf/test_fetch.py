@@ -4,11 +4,13 @@ import base64
 import email.utils
 import hashlib
 import importlib
+import io
 import random
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -459,14 +461,20 @@ def killed(host, remote, folder, n, seed):
 
 def check_killed(host, folder, n, seed):
     files = {f"r{k}.dat": content(60_000, k) for k in range(30)}
-    host.sums(ROOT, files)
+    packed = {f"{k}.png": content(100_000, 100 + k) for k in range(50)}
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, one in packed.items():
+            archive.writestr(name, one)
+    host.sums(ROOT, {**files, "images.zip": body.getvalue()})
+    wanted = {**files, **{f"images/{name}": one for name, one in packed.items()}}
     host.slow_s = 0.03
     for step in range(n):
         to = folder / str(step % 5)
         killed(host, f"{PHYSIONET}{ROOT}", to, 1, seed + step)
-        assert named(to / "made") == files
+        assert named(to / "made") == wanted
         assert verify(to / "made", "made").right
-        for name in random.Random(step).sample(sorted(files), 15):
+        for name in random.Random(step).sample(sorted(wanted), 15):
             (to / "made" / name).unlink()
 
 

@@ -6,6 +6,7 @@ import random
 import stat
 import sys
 import tarfile
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,8 @@ MEMBERS = {
 
 def zipped(members, mode=0, twice=False):
     body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # of a name that stands twice, which is meant
         for name, content in [*members.items(), *(list(members.items())[:1] if twice else [])]:
             info = zipfile.ZipInfo(name)
             info.external_attr = mode << 16
