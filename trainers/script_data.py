@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from climb_hf import catalog
 from climb_hf.check import check_option
 from climb_hf.errors import OptionError
+from climb_hf.trainers.script_frames import COLUMNS, MEDIA, with_frames
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,6 +36,8 @@ def load_questions(
     series_as: str = "picture",
 ) -> Dataset:
     """Loads a split of the question view; its recordings become sheets, or stay as they are.
+
+    Of volumes and clips, frames are shown among the images, made when a row is read.
 
     Args:
         args: of the script.
@@ -66,10 +69,10 @@ def load_questions(
         )
     dataset = with_suffix(draw_samples(dataset, max_samples, seed), args.prompt_suffix)
     if check_option("series_as", series_as, SERIES_AS) == "signal":
-        return _in_rgb(dataset)
+        return with_frames(_in_rgb(dataset), args.n_frames)
     width_px, keep = args.image_width_px, series_as == "both"
     shown = with_images(dataset, width_px=width_px, num_proc=args.num_proc, keep_series=keep)
-    return _in_rgb(shown)
+    return with_frames(_in_rgb(shown), args.n_frames)
 
 
 def with_suffix(dataset: Dataset, suffix: str | None) -> Dataset:
@@ -185,9 +188,11 @@ def with_images(
 
     if "series" not in dataset.column_names:
         return dataset
+    dropped = [] if keep_series else ["series"]
+    if "images" in dataset.column_names and not any(_filled(dataset, "series")):
+        return dataset.remove_columns(dropped)  # a map would write volumes and clips once more
     from climb_hf import render
 
-    dropped = [] if keep_series else ["series"]
     features = {name: kind for name, kind in dataset.features.items() if name not in dropped}
     drawn = dataset.map(
         _draw,
@@ -254,7 +259,8 @@ def with_completions(dataset: Dataset, *, boxed_share: float = 1.0, seed: int = 
     if len(answered) < len(dataset):
         logger.warning("%d rows have no answer and are left out", len(dataset) - len(answered))
         dataset = dataset.select(answered)
-    kept = ["prompt", *(name for name in ("images", "series") if name in dataset.column_names)]
+    media = ["images", "series", *(COLUMNS if set(MEDIA) & set(dataset.column_names) else ())]
+    kept = ["prompt", *(name for name in media if name in dataset.column_names)]
     if "series" in kept:
         kept.append("id")  # a series that cannot be used is named with its row
     in_box = [_hash(one, seed) < boxed_share * _HASH_END for one in dataset["id"]]
@@ -285,7 +291,9 @@ def fit_to(processor: Any, dataset: Dataset) -> Dataset:
     for column, takes, advice in sides:
         if takes(processor) or column not in dataset.column_names:
             continue
-        n_lost = sum(_filled(dataset, column))
+        shown = MEDIA if column == "images" else ()
+        also = [name for name in shown if name in dataset.column_names]
+        n_lost = sum(map(any, zip(*(_filled(dataset, c) for c in (column, *also)), strict=True)))
         if n_lost:
             logger.warning(
                 "The model takes no %s: %d of %d questions lose their %s. %s",
@@ -295,7 +303,7 @@ def fit_to(processor: Any, dataset: Dataset) -> Dataset:
                 column,
                 advice,
             )
-        dataset = dataset.remove_columns(column)
+        dataset = dataset.remove_columns([column, *also])
     return dataset
 
 

@@ -131,6 +131,9 @@ class ScriptArguments:
     image_width_px: int = field(
         default=1000, metadata={"help": "Width of the sheets that recordings are drawn on, px."}
     )
+    n_frames: int = field(
+        default=4, metadata={"help": "Frames shown of each volume and of each clip."}
+    )
     num_proc: int | None = field(
         default=None, metadata={"help": "Processes that read and draw recordings."}
     )

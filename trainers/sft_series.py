@@ -20,6 +20,7 @@ from climb_hf.trainers.drpo_series import (
     with_blocks,
 )
 from climb_hf.trainers.modality_dropout import DropoutOptions, check_both_are_taken, with_dropout
+from climb_hf.trainers.script_frames import COLUMNS as FRAMES_OF
 
 
 @dataclass
@@ -151,6 +152,8 @@ class SeriesSFTTrainer(SFTTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
+        # Frames are made of these when a row is read, which is after other columns are dropped.
+        self._signature_columns = list(dict.fromkeys([*self._signature_columns, *FRAMES_OF]))
         if self._takes_series:
             wanted = ("messages", "prompt", "completion", "image", "images", COLUMN, "id")
             self._signature_columns = list(dict.fromkeys([*self._signature_columns, *wanted]))

@@ -476,3 +476,39 @@ def test_answers_keep_the_order_of_the_rows_in_any_batch_size(pair):
     one_by_one = scripting.generate_answers(*pair, rows, batch_size=1, max_new_tokens=4)
     assert scripting.generate_answers(*pair, rows, batch_size=3, max_new_tokens=4) == one_by_one
     assert len(one_by_one) == 5
+
+
+def test_frames_are_taken_when_a_row_is_read(load_fake, tmp_path, monkeypatch):
+    pytest.importorskip("nibabel")
+    from climb_hf.trainers import script_frames
+
+    load_fake("kits23").make(tmp_path / "kits23", n=4)
+    asked = []
+    real = script_frames.as_images
+    monkeypatch.setattr(
+        script_frames, "as_images", lambda row, n, **how: asked.append(n) or real(row, n, **how)
+    )
+    given = ScriptArguments(dataset_name="kits23", data_dir=str(tmp_path), n_frames=3)
+    rows = scripting.load_questions(given, "train")
+    assert asked == []
+    first = rows[0]
+    assert [one.mode for one in first["images"]] == ["RGB"] * 3
+    assert "volumes" not in first
+    assert {box["image"] for box in first["boxes"]} <= {0, 1, 2}
+    assert first["boxes"][0]["image"] == 0  # the slice with the largest tumour comes first
+    assert asked == [3]
+    told = scripting.with_completions(rows)
+    assert (len(told[0]["images"]), set(told[0])) == (
+        3,
+        {"prompt", "completion", "images", "source"},
+    )
+
+
+def test_a_model_without_images_loses_frames_and_is_told_of_them(load_fake, tmp_path, caplog):
+    pytest.importorskip("nibabel")
+    load_fake("kits23").make(tmp_path / "kits23", n=4)
+    given = ScriptArguments(dataset_name="kits23", data_dir=str(tmp_path))
+    rows = scripting.load_questions(given, "train")
+    shown = scripting.fit_to(object(), rows)
+    assert "images" not in shown[0]
+    assert f"{len(rows)} of {len(rows)} questions lose their images" in caplog.text

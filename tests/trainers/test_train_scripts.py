@@ -11,7 +11,7 @@ import torch
 from climb_hf.errors import DependencyError
 from climb_hf.hub import load_for_inference
 from climb_hf.models.tiny import save_tiny
-from climb_hf.trainers import script_data, train_drpo, train_sft
+from climb_hf.trainers import script_data, script_frames, train_drpo, train_sft
 from climb_hf.trainers.scripting import parse
 
 TRAINERS = Path(__file__).parents[2] / "trainers"
@@ -192,6 +192,26 @@ def test_a_source_with_masks_trains_with_the_papers_rewards(base, flags, load_fa
     # 6 of 18 rows show no lesion; of the others the tiny model writes no box.
     assert log["rewards/box_iou_best/mean"] == 0.0
     assert log["drpo/count/busi"] == 6.0
+
+
+@pytest.mark.parametrize("source", ["kits23", "covid_blues"])
+def test_volumes_and_clips_reach_both_scripts_as_frames(
+    base, flags, source, load_fake, tmp_path, monkeypatch
+):
+    pytest.importorskip("nibabel")
+    pytest.importorskip("av")
+    load_fake(source).make(tmp_path / source, n=4)
+    told = [*flags, "--model_name_or_path", str(base), "--dataset_name", source, "--n_frames", "2"]
+    told += ["--data_dir", str(tmp_path / source), "--max_steps", "1", "--eval_strategy", "no"]
+    told += ["--dataset_options", '{"split_rule": "hash"}']
+    asked, real = [], script_frames.as_images
+    monkeypatch.setattr(
+        script_frames, "as_images", lambda row, n, **how: asked.append(n) or real(row, n, **how)
+    )
+    for ran in (ran_sft, ran_drpo):
+        asked.clear()
+        ran([*told, "--output_dir", str(tmp_path / ran.__name__)])
+        assert set(asked) == {2}
 
 
 def test_drpo_makes_ready_for_vllm_a_model_that_sees_and_no_longer_hears(flags, tmp_path, caplog):
