@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from climb_hf.optional import need
 
 _DATA_SET = r"https://www\.kaggle\.com/datasets/([\w-]+/[\w-]+)/?"
 _COMPETITION = r"https://www\.kaggle\.com/competitions/([\w-]+)(?:/data|/overview)?/?"
+_CACHE = "KAGGLEHUB_CACHE"
 _LOGIN = (
     "Make a token on the page of your Kaggle account, and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME "
     "and KAGGLE_KEY, or put it into ~/.kaggle"
@@ -55,28 +57,46 @@ def fetch(url: str, aside: Path, into: Path) -> list[Member]:
     # What requests raises is an OSError too, so it is told first.
     with writing(aside, "run the same command again"), _told(url):
         aside.mkdir(parents=True, exist_ok=True)
-        if competition:
-            hub.competition_download(competition[1], output_dir=str(aside))
-        elif data_set:
-            hub.dataset_download(data_set[1], output_dir=str(aside))
-    found = [one for one in sorted(aside.rglob("*")) if one.is_file() and not _is_own(one, aside)]
+        with _cache(aside):
+            if competition:
+                came = Path(hub.competition_download(competition[1]))
+            elif data_set:
+                came = Path(hub.dataset_download(data_set[1]))
+            else:
+                raise DownloadError(f"{url} is no data set or competition of Kaggle.")
+    found = [one for one in sorted(came.rglob("*")) if one.is_file() and not one.is_symlink()]
     members = []
     for path in found:
-        name = safe_path(path.relative_to(aside).as_posix(), url)
+        name = safe_path(path.relative_to(came).as_posix(), url)
         members.append(Member(name, path.stat().st_size, digests(path, "sha256")["sha256"]))
     with writing(into, "run the same command again"):
         for member in members:
             place = inside(into, member.path)
             place.parent.mkdir(parents=True, exist_ok=True)
-            (aside / member.path).replace(place)
+            (came / member.path).replace(place)
     shutil.rmtree(aside, ignore_errors=True)
     return members
 
 
-def _is_own(path: Path, aside: Path) -> bool:
-    """Whether kagglehub put a file there for itself: a marker, or an archive half fetched."""
-    parts = path.relative_to(aside).parts
-    return path.is_symlink() or any(part.startswith(".") for part in parts)
+@contextmanager
+def _cache(folder: Path) -> Iterator[None]:
+    """Has kagglehub keep its cache in a folder: on the right disk, and a cut archive goes on there.
+
+    Its own `output_dir` refuses a folder that holds a part. Nor does it write to stdout meanwhile,
+    where our own facts go.
+    """
+    log = logging.getLogger("kagglehub")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    before = os.environ.get(_CACHE)
+    os.environ[_CACHE] = str(folder)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        del os.environ[_CACHE]
+        if before is not None:
+            os.environ[_CACHE] = before
 
 
 @contextmanager
@@ -85,7 +105,6 @@ def _told(url: str) -> Iterator[None]:
     import requests
     from kagglehub import exceptions
 
-    log = logging.getLogger("kagglehub")
     try:
         yield
     except (exceptions.UnauthenticatedError, exceptions.CredentialError):
@@ -104,5 +123,4 @@ def _told(url: str) -> Iterator[None]:
     except requests.RequestException as error:
         raise DownloadError(f"{url}: {type(error).__name__}. Run the same command again.") from None
     except (exceptions.DataCorruptionError, exceptions.BackendError, exceptions.NotFoundError) as e:
-        log.debug("kagglehub failed: %s", type(e).__name__)
         raise DownloadError(f"{url}: kagglehub failed ({type(e).__name__}).") from None

@@ -21,6 +21,7 @@ from climb_hf.fetch.web import Web
 
 _SAMPLED = 8  # files whose sizes stand for all, where a host's list tells none
 _INDEX = frozenset({".csv", ".tsv", ".txt", ".json", ".xlsx", ".xls", ".md", ".html"})
+_NOTES = ("RECORDS", "ANNOTATORS", "LICENSE", "README")
 _NEEDED = {
     Access.OPEN: "",
     Access.ACCOUNT: "an account of the host, and that you accept its rules",
@@ -219,9 +220,9 @@ def _record(path: str) -> str:
 def _is_index(path: str) -> bool:
     """Whether a file tells of many records: a table or a note in no deep folder, or RECORDS."""
     place = PurePosixPath(path)
-    if place.name.startswith("RECORDS"):
+    if place.name.startswith(_NOTES):
         return True
-    return len(place.parts) <= 2 and (place.suffix.lower() in _INDEX or not place.suffix)
+    return len(place.parts) <= 2 and place.suffix.lower() in _INDEX
 
 
 def _size(files: Sequence[RemoteFile], web: Web) -> tuple[int | None, bool]:

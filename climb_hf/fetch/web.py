@@ -175,7 +175,7 @@ class Web:
         def read() -> bytes:
             with self.open(url) as answer:
                 body = bytearray()
-                for chunk in answer.iter_raw():
+                for chunk in answer.iter_bytes():  # some hosts pack lists, whatever is asked
                     body += chunk
                     if len(body) > _LIST_BYTES:
                         raise DownloadError(f"{shown(url)} is far too long for a list of files.")
