@@ -98,6 +98,7 @@ def _add_volume(
 ) -> None:
     volume = _Slices(opened(stored))
     codes = card.lesion_codes if card else ()
+    named = ", ".join(card.mask_legend.get(code, f"code {code}") for code in codes) if card else ""
     masks = [(one, _Slices(opened(one["mask"]))) for one in drawn]
     chosen = spread(len(volume), n_frames)
     if masks and (key := _key_slice([slices for _, slices in masks], codes)) is not None:
@@ -109,7 +110,8 @@ def _add_volume(
         for one, slices in masks:
             where = _lesion(slices[at], one["label"], codes)
             if where.any():
-                entry = {"image": image, "label": one["label"], "reader": one["reader"]}
+                label = one["label"] or named or None
+                entry = {"image": image, "label": label, "reader": one["reader"]}
                 mask = Image.fromarray(np.where(where, 255, 0).astype(np.uint8))
                 row["masks"].append({**entry, "mask": mask})
                 row["boxes"] += [{**entry, "xyxy": box} for box in boxes_of(where)]

@@ -106,6 +106,7 @@ def _lines(card: Any, on_disk: Mapping[str, Any] | None) -> Iterator[tuple[str, 
     yield "modality", [str(card.modality)]
     yield "records", [f"{card.n_records:,}{patients}"]
     yield "series", [describe.series_line(card)]
+    yield "shown", list(_shown(card))
     yield "licence", [describe.licence_line(card)]
     yield "access", [f"{card.access}: {card.homepage}"]
     yield "release", [f"{card.release} (card version {card.version})"]
@@ -122,6 +123,17 @@ def _lines(card: Any, on_disk: Mapping[str, Any] | None) -> Iterator[tuple[str, 
     yield "proof", [str(card.proof)]
     yield "cite", [card.citation]
     yield "on disk", list(_folder(card, on_disk))
+
+
+def _shown(card: Any) -> Iterator[str]:
+    """How volumes are looked at, and what the codes of their masks mean."""
+    if card.window_hu:
+        centre, width = card.window_hu
+        edges = f"{centre - width / 2:g} to {centre + width / 2:g}"
+        yield f"values from {edges}: window_hu of centre {centre:g}, width {width:g}"
+    for code, meaning in card.mask_legend.items():
+        lesion = ", what the question is about" if code in card.lesion_codes else ""
+        yield f"mask code {code}: {meaning}{lesion}"
 
 
 def _cost(card: Any) -> list[str]:

@@ -22,6 +22,7 @@ def add(commands: Any) -> None:
 
 
 def _preview(known: argparse.Namespace) -> int:
+    from climb_hf import catalog
     from climb_hf.loading import load_dataset
     from climb_hf.pictures import contact_sheet, drawable
 
@@ -40,7 +41,8 @@ def _preview(known: argparse.Namespace) -> int:
     shown = [row for row in rows if drawable(row)]
     if shown:
         known.out.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(shown).save(known.out)
+        cards = {row["source"]: catalog.get(row["source"]).card for row in shown}
+        contact_sheet(shown, cards=cards).save(known.out)
         print(f"picture: {known.out}")
     return 0
 
@@ -60,7 +62,14 @@ def _describe(row: dict[str, Any], names: Sequence[str]) -> None:
     for info in row.get("image_info", []):
         view = f", {info['view']}" if info["view"] else ""
         print(f"  image  {info['width']} x {info['height']} px, {info['mode']}{view}")
-    for column in ("boxes", "masks"):
+    for volume in row.get("volumes", []):
+        size, spacing = volume.shape[:3], volume.header.get_zooms()[:3]
+        told = (" x ".join(map(str, size)), " x ".join(f"{one:g}" for one in spacing))
+        print(f"  volume {told[0]} voxels, {told[1]} mm")
+    for info in row.get("video_info", []):
+        size = f"{info['width']} x {info['height']} px"
+        print(f"  video  {size}, {info['n_frames']} frames, {info['fps']:g} a second")
+    for column in ("boxes", "masks", "volume_masks"):
         labels = Counter(one["label"] or "without a label" for one in row.get(column) or ())
         if labels:
             told = ", ".join(f"{n} x {label}" for label, n in labels.items())

@@ -14,6 +14,11 @@ from climb_hf import catalog, frames
 from climb_hf.errors import OptionError
 
 nibabel = pytest.importorskip("nibabel")
+LESION = {
+    "window_hu": (50.0, 200.0),
+    "mask_legend": {1: "organ", 2: "tumour"},
+    "lesion_codes": (2,),
+}
 SHAPE = (20, 16, 10)  # right to left is not known from these
 
 
@@ -40,7 +45,7 @@ def phantom():
 
 @pytest.fixture
 def card():
-    return replace(catalog.get("isic2020").card, window_hu=(50.0, 200.0), lesion_codes=(2,))
+    return replace(catalog.get("isic2020").card, **LESION)
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "IPL", "SAR", "PIR"])
@@ -71,6 +76,7 @@ def test_the_slice_with_the_largest_lesion_comes_first_with_its_mask_and_boxes(p
         [10.0, 8.0, 16.0, 13.0],
     ]
     assert [one["image"] for one in row["masks"]] == [0, 2]
+    assert {one["label"] for one in (*row["masks"], *row["boxes"])} == {"tumour"}
     assert {one["reader"] for one in row["boxes"]} == {"R1"}
 
 

@@ -165,3 +165,42 @@ def test_a_graph_of_many_nodes_says_so():
 def test_a_graph_without_anything_is_refused():
     with pytest.raises(OptionError, match="neither a matrix nor edges"):
         climb_hf.plot({"id": "m/3", "graphs": [graph()]})
+
+
+def test_a_volume_is_drawn_as_frames_with_its_lesion_outlined():
+    nibabel = pytest.importorskip("nibabel")
+    codes = np.zeros((40, 30, 8), np.uint8)
+    codes[10:20, 10:20, 5] = 1
+    volume = nibabel.Nifti1Image(np.full(codes.shape, 40, np.int16), np.eye(4))
+    mask = nibabel.Nifti1Image(codes, np.eye(4))
+    row = {
+        "id": "v/1",
+        "volumes": [{"bytes": volume.to_bytes(), "path": None}],
+        "volume_masks": [
+            {
+                "volume": 0,
+                "label": "lesion",
+                "reader": None,
+                "mask": {"bytes": mask.to_bytes(), "path": None},
+            }
+        ],
+    }
+    assert drawable(row)
+    shown = np.asarray(climb_hf.plot(row, width_px=400)).astype(int)
+    red = np.argwhere((shown[..., 0] - shown[..., 2] > 100) & (shown[..., 0] > 150))
+    # The first of two columns of two frames; above them stand a title and the name of the mask.
+    assert len(red) > 0
+    assert red[:, 1].max() < 200
+    assert red[:, 0].max() < shown.shape[0] / 2
+    bare = climb_hf.plot({**row, "volume_masks": []}, width_px=400)
+    assert bare.width == 400
+
+
+def test_a_clip_is_drawn_as_frames(load_fake, tmp_path):
+    pytest.importorskip("av")
+    load_fake("made_videos").write_video(tmp_path / "a.mp4", [1], 20)
+    row = {"id": "c/1", "videos": [{"bytes": (tmp_path / "a.mp4").read_bytes(), "path": None}]}
+    shown = climb_hf.plot(row, width_px=400)
+    one = 200 + (shown.height - 400) // 2  # a square frame and the title above it
+    assert (shown.width, shown.height) == (400, 2 * one)
+    assert one - 200 < 40
