@@ -165,8 +165,8 @@ def not_found(sources: Sequence[Source], root: Path | None) -> DataNotFoundError
     else:
         where = f"no record of {', '.join(s.card.name for s in sources)} lies under {root}"
     return DataNotFoundError(
-        f"{where}. Looked for {wanted}. Download the files from there by hand; "
-        "their folders may be nested in any way."
+        f"{where}. Looked for {wanted}. Fetch them with `climb-hf download {sources[0].card.name} "
+        "--to <folder>`, or by hand; their folders may be nested in any way."
     )
 
 

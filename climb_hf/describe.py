@@ -120,13 +120,15 @@ def row_bytes(card: SourceCard) -> int | None:
 def cost_of(card: SourceCard) -> dict[str, int | None]:
     """Returns what the whole source takes: records, bytes to fetch, bytes once built (at most).
 
-    The bytes to fetch are those that the hosts state; None when one of them states none.
+    The bytes to fetch are those that the hosts state; None when one of them states none. What is
+    there once more is not counted.
     """
-    stated = [remote.n_bytes for remote in card.remotes if remote.n_bytes is not None]
+    needed = [remote for remote in card.remotes if not remote.again]
+    stated = [remote.n_bytes for remote in needed if remote.n_bytes is not None]
     one = row_bytes(card)
     return {
         "records": card.n_records,
-        "bytes_to_fetch": sum(stated) if stated and len(stated) == len(card.remotes) else None,
+        "bytes_to_fetch": sum(stated) if stated and len(stated) == len(needed) else None,
         "bytes_built_at_most": None if one is None else one * card.n_records,
     }
 

@@ -111,7 +111,7 @@ def _lines(card: Any, on_disk: Mapping[str, Any] | None) -> Iterator[tuple[str, 
     yield "access", [f"{card.access}: {card.homepage}"]
     yield "release", [f"{card.release} (card version {card.version})"]
     yield "layouts", [f"{layout.name}: {layout.example}" for layout in card.layouts]
-    yield "fetched from", [f"{r.url} ({describe.stated(r.n_bytes)})" for r in card.remotes]
+    yield "fetched from", list(_remotes(card))
     yield "cost", _cost(card)
     yield "variants", [f"{name}: {meaning}" for name, meaning in card.variants.items()]
     yield "label sets", list(_label_sets(card))
@@ -123,6 +123,19 @@ def _lines(card: Any, on_disk: Mapping[str, Any] | None) -> Iterator[tuple[str, 
     yield "proof", [str(card.proof)]
     yield "cite", [card.citation]
     yield "on disk", list(_folder(card, on_disk))
+
+
+def _remotes(card: Any) -> Iterator[str]:
+    """Where the files are, and how `climb-hf download` gets them."""
+    from climb_hf import describe
+    from climb_hf.fetch.plan import BY_HAND, way_of
+
+    ways = [way_of(remote.url) for remote in card.remotes]
+    for remote, way in zip(card.remotes, ways, strict=True):
+        again = ", once more" if remote.again else ""
+        yield f"{remote.url} ({describe.stated(remote.n_bytes)}{again}; {way})"
+    if any(way != BY_HAND for way in ways):
+        yield "tried against stand-ins of these hosts, not against the hosts (docs/download.md)"
 
 
 def _shown(card: Any) -> Iterator[str]:

@@ -21,6 +21,7 @@ from climb_hf.fetch.web import Web
 
 _SAMPLED = 8  # files whose sizes stand for all, where a host's list tells none
 _INDEX = frozenset({".csv", ".tsv", ".txt", ".json", ".xlsx", ".xls", ".md", ".html"})
+BY_HAND = "by hand"
 _NOTES = ("RECORDS", "ANNOTATORS", "LICENSE", "README")
 _NEEDED = {
     Access.OPEN: "",
@@ -131,6 +132,14 @@ def make(card: SourceCard, root: Path, web: Web, selection: Selection | None = N
         _free(folder),
         selection,
     )
+
+
+def way_of(url: str) -> str:
+    """Returns how an address is fetched, in words: the kind of its host, or `BY_HAND`."""
+    kind = hosts.lister(url)
+    if kind:
+        return f"download: {kind[0]}"
+    return "download: Kaggle, by kagglehub" if is_kaggle(url) else BY_HAND
 
 
 def is_there(file: RemoteFile, folder: Path, known: Manifest | None) -> bool:

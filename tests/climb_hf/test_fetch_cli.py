@@ -135,3 +135,11 @@ def test_wrong_credentials_are_one_clear_line_without_them(host, tmp_path, capsy
     assert "AccessError" in printed.err
     assert "PHYSIONET_PASSWORD" in printed.err
     assert "plantedSecret42" not in printed.out + printed.err
+
+
+def test_info_says_how_a_source_is_fetched_and_on_what_that_was_tried(capsys):
+    assert cli.main(["info", "ptb_xl"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1.0.3/ (size not stated by the host; download: PhysioNet)" in text
+    assert "once more; download: PhysioNet" in text
+    assert "not against the hosts" in text
