@@ -1,4 +1,4 @@
-"""`climb-hf list | info | download | verify | repair | stats | preview | check | build | train | ask | card | env`.
+"""`climb-hf list | info | download | verify | repair | stats | preview | check | build | push | train | eval | ask | card | env`.
 
 Everything heavy is imported inside the command that needs it, so that help is instant.
 """  # noqa: E501 (one line, which a test compares with the help)
@@ -11,11 +11,23 @@ import sys
 from collections.abc import Sequence
 
 from climb_hf._version import __version__
-from climb_hf.cli import ask, build, card, check, download, env, listing, preview, stats, train
+from climb_hf.cli import (
+    ask,
+    build,
+    card,
+    check,
+    download,
+    env,
+    evaluate,
+    listing,
+    preview,
+    stats,
+    train,
+)
 from climb_hf.errors import ClimbError
 
 # In the order of the help.
-COMMANDS = (listing, download, stats, preview, check, build, train, ask, card, env)
+COMMANDS = (listing, download, stats, preview, check, build, train, evaluate, ask, card, env)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

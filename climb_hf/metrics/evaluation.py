@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -326,7 +326,7 @@ def _faults(joined: Joined, source: str) -> list[dict[str, str]]:
     """What makes the figures of a source say less than they seem to, each by name."""
     inside = np.flatnonzero(joined.groups["source"] == source)
     cells, names = cells_of(joined, source, inside)
-    checks: tuple[Callable[..., str | None], ...] = (
+    checks: tuple[Any, ...] = (
         _no_labels,
         _one_class,
         _unanswered,
@@ -376,7 +376,7 @@ def _collapse(cells: Cells, names: Sequence[str], *_: Any) -> str | None:
     if len(given) < 2 or not names:
         return None
     share, answer = _commonest(given)
-    right, _ = _commonest(gold)
+    right = _commonest(gold)[0]
     if share < NEARLY_ALL or right >= NEARLY_ALL:
         return None
     said = ", ".join(name for name, one in zip(names, answer, strict=True) if one) or "nothing"

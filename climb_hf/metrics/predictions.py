@@ -65,7 +65,8 @@ def join(
 
     Args:
         rows: of the classification view or of the question view. Questions that ask for a number
-            or for free text are left out.
+            or for free text are left out. A question may name options as `unlabelled`: they are
+            then no negatives, unless the answer holds them.
         predictions: each with `id` and one of `answer`, what a model wrote, its answer boxed, and
             `scores`, a mapping of class -> number or numbers in class order. Scores that are all
             null are an abstention. A row without a prediction counts as wrong.
@@ -160,8 +161,10 @@ def _truth(row: Mapping[str, Any], classes: Sequence[str], uncertain: str) -> np
     vector = np.full(len(classes), np.nan)
     gold = set(split_gold(row["answer"], row["options"]))
     for at, name in enumerate(classes):
-        if name in row["options"]:
-            vector[at] = float(name in gold)
+        if name in gold:
+            vector[at] = 1.0
+        elif name in row["options"] and name not in row.get("unlabelled", ()):
+            vector[at] = 0.0
     return vector
 
 

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from climb_hf.errors import OptionError
 from climb_hf.metrics.evaluation import compare, evaluate
+from climb_hf.metrics.metric import clinical_metric
 from climb_hf.metrics.tables import as_markdown, compared_as_markdown
 
 FIVE = ("a", "b", "c", "d", "e")
@@ -75,12 +76,11 @@ def test_a_domain_is_the_mean_of_its_sources_and_overall_that_of_domains():
         made = [row(at, [FIVE[at % 2]], ("a", "b"), source=source) for at in range(10)]
         rows += [{**one, "domain": domain} for one in made]
         right += [at < hits for at in range(10)]
-    answers = [
-        {"id": one["id"], "answer": f"\\boxed{{{one['labels'][0] if hit else 'ba'[0]}}}"}
-        if hit
-        else {"id": one["id"], "answer": f"\\boxed{{{'ab'[one['labels'][0] == 'a']}}}"}
-        for one, hit in zip(rows, right, strict=True)
-    ]
+    answers = []
+    for one, hit in zip(rows, right, strict=True):
+        gold = one["labels"][0]
+        other = "b" if gold == "a" else "a"
+        answers.append({"id": one["id"], "answer": f"\\boxed{{{gold if hit else other}}}"})
     result = quick(rows, answers, ("a", "b"))
     assert value(result["sources"]["q"], "accuracy") == 0.5
     assert value(result["domains"]["one"], "accuracy") == pytest.approx(0.75)
@@ -106,7 +106,7 @@ def test_overall_is_the_papers_arithmetic_of_its_eight_domains():
 # ---- against scikit-learn -----------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.integers(8, 60))
 def test_figures_of_one_right_class_agree_with_scikit_learn(seed, n_classes, n):
     metrics = pytest.importorskip("sklearn.metrics")
@@ -134,7 +134,7 @@ def test_figures_of_one_right_class_agree_with_scikit_learn(seed, n_classes, n):
     assert {name: value(overall, name) for name in expected} == pytest.approx(expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     hnp.arrays(int, st.tuples(st.integers(4, 40), st.just(3)), elements=st.integers(-1, 1)),
     st.integers(0, 2**32 - 1),
@@ -370,9 +370,49 @@ def test_question_rows_are_scored_by_their_own_options():
     assert value(result["overall"], "balanced_accuracy") == 0.5
 
 
+def test_an_option_of_a_question_that_nobody_looked_for_is_no_negative():
+    rows = [
+        {
+            "id": f"q/{at}",
+            "source": "q",
+            "options": ["a", "b", "c"],
+            "answer": "a",
+            "answer_type": "set",
+            "unlabelled": ["a", "b"],
+        }
+        for at in range(2)
+    ]
+    labels = quick(rows, said(rows, lambda _: "\\boxed{a, b}"), None)["sources"]["q"]["labels"]
+    assert list(labels) == ["a", "c"]  # what the answer holds is positive, whatever was looked for
+    assert value(labels["c"], "specificity") == 1
+
+
 def test_the_result_is_json_and_a_table():
     rows = balanced()
     result = evaluate(rows, noisy(rows), FIVE, n_resamples=20).result
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     table = as_markdown(result).splitlines()
     assert {line.count("|") for line in table if line.startswith("|")} == {9}
+
+
+# ---- as a metric of `evaluate` ------------------------------------------------------------------
+
+
+def test_the_metric_of_evaluate_adds_batches_and_gives_the_same_figures():
+    pytest.importorskip("evaluate")
+    rows = balanced()
+    made = noisy(rows)
+    metric = clinical_metric(rows, FIVE, n_resamples=0)
+    for one in made:
+        metric.add_batch(predictions=[one["scores"]], references=[one["id"]])
+    found = metric.compute()
+    assert found["auc"] == value(quick(rows, made)["overall"], "auc")
+    assert found["evaluation"]["n_rows"] == 50
+
+
+def test_the_metric_of_evaluate_takes_written_answers_of_a_part_of_the_rows():
+    pytest.importorskip("evaluate")
+    metric = clinical_metric(balanced(), FIVE, answers=True, n_resamples=0)
+    found = metric.compute(predictions=["\\boxed{a}", "no box"], references=["x/0", "x/1"])
+    assert found["accuracy"] == 0.5
+    assert found["evaluation"]["answers"]["unparsed"] == 0.5
