@@ -263,6 +263,45 @@ def test_an_expired_certificate_is_refused(tmp_path, monkeypatch):
         host.close()
 
 
+def test_a_redirect_away_from_tls_is_not_followed(web, tmp_path):
+    import httpx2
+
+    away = httpx2.Response(302, headers={"Location": "http://files.example.org/a.bin"})
+    transport = httpx2.MockTransport(lambda _: away)
+    with Web(credentials=lambda _: {}) as made:
+        made._client = httpx2.Client(transport=transport)
+        with pytest.raises(DownloadError, match="without TLS"):
+            fetch(made, offered(), tmp_path / "part")
+
+
+def test_another_part_than_was_asked_for_is_not_appended(host, web, tmp_path):
+    body = content(100_000)
+    host.files["/a.bin"] = body
+    host.web.faults.append(Fault("GET", "a.bin", cut=60_000))
+    answer = host.web.app
+
+    def shifted(request):
+        found = answer(request)
+        if "range" not in request.headers:
+            return found
+        spans = {"Content-Range": f"bytes 0-9999/{len(body)}", "ETag": found.headers["ETag"]}
+        return replace(found, status=206, headers=spans, body=body[:10_000], ranged=False)
+
+    host.web.app = shifted
+    fetch(web, offered(), tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == body
+
+
+def test_a_host_that_packs_a_file_unasked_is_refused(host, web, tmp_path):
+    host.files["/a.bin"] = content(100)
+    answer = host.web.app
+    host.web.app = lambda request: replace(
+        answer(request), headers={"Content-Encoding": "gzip"}, ranged=False
+    )
+    with pytest.raises(DownloadError, match="packs the file"):
+        fetch(web, offered(), tmp_path / "part")
+
+
 # ---- a source -----------------------------------------------------------------------------------
 
 TREE = {
