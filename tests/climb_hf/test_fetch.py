@@ -106,6 +106,7 @@ def test_a_cut_transfer_goes_on_where_it_was(host, web, tmp_path):
     assert got.sha256 == sha256(body)
     second = host.bodies("/a.bin")[1].headers
     assert second["range"] == "bytes=150000-"
+    assert second["if-range"] == f'"{hashlib.md5(body).hexdigest()}"'
     assert second["accept-encoding"] == "identity"
 
 
