@@ -89,6 +89,8 @@ def content(value):
     def walk(one):
         if isinstance(one, Mapping) and {*one} == {"bytes", "path"}:
             one = opened(one)
+        if isinstance(one, np.ndarray) and one.dtype == object and not one.shape:
+            one = one.item()  # a volume in a struct, under numpy
         if isinstance(one, Mapping):
             one = [one[name] for name in sorted(one)]
         if isinstance(one, (list, tuple)) or str(getattr(one, "dtype", "")) == "object":
@@ -205,6 +207,8 @@ def test_a_stream_shows_every_column_as_the_table_does(world):
     def same(a, b):
         if isinstance(a, Signal):
             a, b = encode(a), encode(b)
+        if hasattr(a, "dataobj"):
+            a, b = a.to_bytes(), b.to_bytes()
         if isinstance(a, Mapping):
             return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
         if isinstance(a, list):
@@ -231,9 +235,28 @@ def named_format(request):
     return request.param
 
 
+def under(part, name):
+    """Rows under a format; volumes as stored under torch, which has no place for decoded ones."""
+    if name == "torch" and "volumes" in part.features:
+        features = part.features
+        masks = {**features["volume_masks"].feature, "mask": datasets.Nifti(decode=False)}
+        part = part.cast_column("volumes", datasets.List(datasets.Nifti(decode=False)))
+        part = part.cast_column("volume_masks", datasets.List(masks))
+    return part.with_format(name)
+
+
 @pytest.fixture
 def formatted(part, named_format):
-    return part.with_format(named_format)
+    return under(part, named_format)
+
+
+def test_torch_has_no_place_for_a_decoded_volume(world, kind):
+    # A limit of `datasets`: its formatter asks nibabel's image for a length. `under` is the way.
+    pytest.importorskip("torch")
+    if not any(row.get("volumes") for row in world.plain):
+        pytest.skip("the source has no volumes")
+    with pytest.raises(TypeError, match="Nifti1ImageWrapper"):
+        list(world.part(kind).with_format("torch"))
 
 
 @pytest.fixture
@@ -268,7 +291,7 @@ def test_a_last_batch_can_be_dropped(formatted, compare, world):
 
 
 def test_one_row_and_a_slice_under_a_format(world, decode, named_format, compare):
-    found = world.part("eager", decode).with_format(named_format)
+    found = under(world.part("eager", decode), named_format)
     compare(rows_of(found[2], False, found.features), slice(2, 3))
     compare(rows_of(found[3:7], True, found.features), slice(3, 7))
     compare(rows_of(found[[5, 6]], True, found.features), slice(5, 7))
@@ -304,7 +327,7 @@ NULLS = {
 def test_a_null_label_under_a_format(world, kind, named_format):
     labels = [fact[1] for fact in world.facts]
     index = labels.index(None) if None in labels else pytest.skip("every row has a label")
-    batches = world.part(kind).with_format(named_format).iter(batch_size=1)
+    batches = under(world.part(kind), named_format).iter(batch_size=1)
     batch = next(islice(batches, index, None))["label"]
     values = batch.to_pylist() if isinstance(batch, pa.ChunkedArray) else list(batch)
     wanted, dtype = NULLS[named_format]
@@ -323,7 +346,7 @@ def test_one_null_makes_a_torch_batch_float(world):
     known = [index for index, label in enumerate(labels) if label is not None]
     if not 0 < len(known) < len(labels):
         pytest.skip("every row has a label, or none")
-    found = world.plain.with_format("torch")
+    found = under(world.plain, "torch")
     assert str(found[:]["label"].dtype) == "torch.float32"
     assert str(found[known]["label"].dtype) == "torch.int64"
     assert found[known]["label"].tolist() == [labels[index] for index in known]
@@ -459,6 +482,8 @@ def digest(row):
     def plain(value):
         if hasattr(value, "rate_hz"):
             return [value.values.tobytes().hex(), value.rate_hz, value.channels, value.units]
+        if hasattr(value, "dataobj"):
+            return value.to_bytes().hex()
         if isinstance(value, bytes):
             return value.hex()
         if isinstance(value, dict):
