@@ -122,7 +122,7 @@ def build(
             made = [shards[shard.path] for shard in plan.shards]
             command = _command(config, plan.source, shard_mb)
             entries[plan.source] = _entry(config, one, plan, made, command)
-        manifest = _manifest(entries)
+        manifest = manifest_of(entries)
         _publish(out, manifest)
         _remove_leftovers(out, plans)
     return Outcome(
@@ -199,7 +199,7 @@ def _withdraw(out: Path, standing: Manifest, missing: Iterable[ShardPlan]) -> No
     stale = {plan.source for plan in missing if plan.path in shown}
     left = {name: entry for name, entry in standing.sources.items() if name not in stale}
     if stale and left:
-        _publish(out, _manifest(left))
+        _publish(out, manifest_of(left))
     elif stale:
         (out / prepared.README).unlink(missing_ok=True)
         (out / prepared.MANIFEST).unlink()
@@ -341,7 +341,8 @@ def _report(config: ClimbConfig, found: Found, made: Sequence[Shard]) -> dict[st
     return plain
 
 
-def _manifest(entries: Mapping[str, SourceEntry]) -> Manifest:
+def manifest_of(entries: Mapping[str, SourceEntry]) -> Manifest:
+    """Returns the manifest of some sources, with every config that they serve."""
     sources = dict(sorted(entries.items()))
     configs = {}
     for name, members in _groups(sources).items():

@@ -21,13 +21,14 @@ from climb_hf.cli import (
     evaluate,
     listing,
     preview,
+    push,
     stats,
     train,
 )
 from climb_hf.errors import ClimbError
 
 # In the order of the help.
-COMMANDS = (listing, download, stats, preview, check, build, train, evaluate, ask, card, env)
+COMMANDS = (listing, download, stats, preview, check, build, push, train, evaluate, ask, card, env)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
