@@ -23,7 +23,7 @@ SUBGROUPS = ("sex", "age", "site")
 N_RESAMPLES = 1000
 N_SHUFFLES = 20
 NEARLY_ALL = 0.95  # a share of equal answers from which on they are called a collapse
-_AT_ONCE = 2_000_000  # weights held at a time
+_AT_ONCE = 200_000  # weights held at a time, so that they stay in the cache
 Replicates = dict[str, np.ndarray]  # figure -> shape (1 + resamples,), the figure itself first
 
 

@@ -37,12 +37,12 @@ def clinical_metric(
     Raises:
         DependencyError: without the package `evaluate`.
     """
-    library = need("evaluate", "train")
-    features = need("datasets", "train")
+    library = need("evaluate", extra="train")
+    features = library.info  # that package's own view of the types of `datasets`
     by_id = {str(row["id"]): row for row in rows}
     names = tuple(classes)
     text = features.Value("string")
-    given = text if answers else features.List(features.Value("float64"))
+    given = text if answers else [features.Value("float64")]
 
     class Clinical(library.Metric):  # type: ignore[name-defined]
         """Figures of `climb_hf.metrics.evaluation`."""
