@@ -218,7 +218,12 @@ def _numbers(one: Mapping[str, Any], classes: Sequence[str]) -> np.ndarray:
         raise OptionError(
             f"the prediction of {one['id']} has {len(scores)} scores for {len(classes)} classes."
         )
-    return np.array([np.nan if score is None else float(score) for score in scores])
+    try:
+        return np.array([np.nan if score is None else float(score) for score in scores])
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"the prediction of {one['id']} has a score that is no number: {error}."
+        ) from error
 
 
 def _pick(

@@ -331,6 +331,7 @@ BAD = {
     "twice": ([{"id": "x/0", "answer": ""}] * 2, "twice"),
     "neither": ([{"id": "x/0"}], "`answer` or `scores`"),
     "too few": ([{"id": "x/0", "scores": [1]}], "1 scores for 5"),
+    "no number": ([{"id": "x/0", "scores": {"a": "high"}}], "no number"),
     "unknown class": ([{"id": "x/0", "scores": {"zebra": 1}}], "zebra"),
 }
 
