@@ -132,7 +132,7 @@ def _table(path: Path, codes_of: Callable[..., tuple[str, ...]]) -> list[Row]:
     rows = [line.split() for line in lines if line.strip()]
     if names[:1] != ["Frame"] or any(len(row) != len(names) for row in rows):
         raise CorruptFileError(f"{path.name} is no table of frames, or cut short. Fetch it again.")
-    return [(int(frame) / FPS, codes_of(cells, names[1:])) for frame, *cells in rows]
+    return sorted((int(frame) / FPS, codes_of(cells, names[1:])) for frame, *cells in rows)
 
 
 def _held(flags: list[str], names: list[str]) -> tuple[str, ...]:

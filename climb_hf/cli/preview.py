@@ -64,8 +64,8 @@ def _describe(row: dict[str, Any], names: Sequence[str]) -> None:
         print(f"  image  {info['width']} x {info['height']} px, {info['mode']}{view}")
     for volume in row.get("volumes", []):
         size, spacing = volume.shape[:3], volume.header.get_zooms()[:3]
-        told = (" x ".join(map(str, size)), " x ".join(f"{one:g}" for one in spacing))
-        print(f"  volume {told[0]} voxels, {told[1]} mm")
+        shape, voxel = (" x ".join(f"{one:g}" for one in sizes) for sizes in (size, spacing))
+        print(f"  volume {shape} voxels, {voxel} mm")
     for info in row.get("video_info", []):
         size = f"{info['width']} x {info['height']} px"
         print(f"  video  {size}, {info['n_frames']} frames, {info['fps']:g} a second")

@@ -112,3 +112,20 @@ def test_key_frames_are_told_without_decoding(name, tmp_path):
     with av.open(str(path)) as container:
         shown = [float(f.pts * f.time_base) for f in container.decode(video=0) if f.key_frame]
     assert np.allclose(video.key_times(path), np.array(shown) - min(shown), atol=1e-6)
+
+
+def test_packets_out_of_order_are_shown_in_order(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as made:
+        stream = made.add_stream("libx264", rate=25, options={"bf": "3", "b_strategy": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for i in range(50):
+            grey = np.full((64, 64, 3), 4 * i, np.uint8)
+            made.mux(stream.encode(av.VideoFrame.from_ndarray(grey, "rgb24")))
+        made.mux(stream.encode())
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        packed = [one.pts for one in container.demux(video=0) if one.size]
+    assert packed != sorted(packed)
+    row = video.load(VideoFile(tmp_path / "a.mp4"))
+    assert np.allclose(video.times(row.data), np.arange(50) / 25)
+    shown = [np.asarray(one).mean() / 4 for one in video.frames(row.data, [0.4, 0.04, 1.2])]
+    assert np.allclose(shown, [10, 1, 30], atol=1)

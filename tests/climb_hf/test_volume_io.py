@@ -178,6 +178,21 @@ def test_a_missing_slice_is_found_and_flagged(tmp_path):
     assert row.info()["irregular_spacing"] is True
 
 
+def test_uneven_steps_are_flagged_and_the_common_one_is_told(tmp_path):
+    paths = write_series(tmp_path / "s")
+    for path in paths:  # of the last two slices, one lies 3 steps further away, one 9
+        one = pydicom.dcmread(path)
+        k = round(float((np.array(one.ImagePositionPatient) - ORIGIN) @ TILT[:, 2]) / SPACING[2])
+        moved = SPACING[2] * {SIZE[2] - 2: 3, SIZE[2] - 1: 9}.get(k, 0)
+        one.ImagePositionPatient = (
+            np.array(one.ImagePositionPatient) + TILT[:, 2] * moved
+        ).tolist()
+        one.save_as(path)
+    row = volume.load(VolumeFile(tmp_path / "s", tuple(paths)))
+    assert (row.irregular, row.flags) == (True, ("irregular_spacing",))
+    assert np.isclose(np.linalg.norm(row.grid.affine[:3, 2]), SPACING[2])
+
+
 def test_slices_of_another_orientation_are_left_out(tmp_path):
     found = dicom_series.stack(write_series(tmp_path / "s", turned=0))
     assert (len(found.slices), len(found.left_out)) == (SIZE[2] - 1, 1)
@@ -277,3 +292,44 @@ def test_codes_of_a_mask_are_found_in_slices_counted_from_the_feet(tmp_path, dow
     sitk.WriteImage(image, str(tmp_path / "a_rad1.mhd"), squeezed)
     found = metaimage.extents(tmp_path / "a_rad1.mhd")
     assert found == ({7: (4, 7), 2: (1, 5)} if down else {7: (1, 4), 2: (3, 7)})
+
+
+REAL_VOLUMES = ("anatomical.nii", "example4d.nii.gz", "functional.nii")
+
+
+@pytest.mark.parametrize("name", REAL_VOLUMES)
+def test_a_real_volume_lies_where_nibabel_and_simpleitk_say(name, real_data):
+    path = real_data / "nifti" / "nibabel" / name
+    row = volume.load(VolumeFile(path))
+    assert row.data == path.read_bytes()
+    theirs, itk = nibabel.load(path), sitk.ReadImage(str(path))
+    assert nibabel.aff2axcodes(row.grid.affine) == ("L", "A", "S")
+    assert row.grid.shape == theirs.shape[:3] == itk.GetSize()[:3]
+    assert np.allclose(row.grid.affine, theirs.affine, atol=1e-4)
+    for corner in np.ndindex(2, 2, 2):
+        at = [int(c * (n - 1)) for c, n in zip(corner, row.grid.shape, strict=True)]
+        rest = [0] * (itk.GetDimension() - 3)
+        x, y, z = itk.TransformIndexToPhysicalPoint([*at, *rest])[:3]
+        assert np.allclose((row.grid.affine @ [*at, 1])[:3], [-x, -y, z], atol=0.01)
+
+
+@pytest.mark.parametrize("name", REAL_VOLUMES)
+def test_slices_cut_from_a_real_volume_are_its_own(name, real_data):
+    path = real_data / "nifti" / "nibabel" / name
+    theirs = nibabel.load(path)
+    part = opened(volume.load(VolumeFile(path, slices=(1, 3))))
+    first = theirs.get_fdata().reshape(*theirs.shape[:3], -1)[..., 0]
+    assert np.array_equal(part.get_fdata(), first[:, :, 1:3])
+    assert np.allclose(part.affine @ [0, 0, 0, 1], theirs.affine @ [0, 0, 1, 1], atol=1e-4)
+
+
+def test_a_real_slice_of_ct_lies_where_simpleitk_says(real_data):
+    path = real_data / "dicom" / "ct" / "pydicom" / "CT_small.dcm"
+    row = volume.load(VolumeFile(path.parent, (path,)))
+    theirs = sitk.ReadImage(str(path))
+    ours = opened(row)
+    values = sitk.GetArrayFromImage(theirs).transpose(2, 1, 0)
+    assert np.array_equal(np.asarray(ours.dataobj)[..., 0], values[..., 0])
+    for at in ((0, 0, 0), (127, 0, 0), (0, 127, 0)):
+        x, y, z = theirs.TransformIndexToPhysicalPoint(at)
+        assert np.allclose((ours.affine @ [*at, 1])[:3], [-x, -y, z], atol=1e-3)

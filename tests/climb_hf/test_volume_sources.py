@@ -290,6 +290,18 @@ def test_labels_are_those_of_what_a_clip_shows_not_of_the_interval(operation):
     assert rows["video01/000"]["native_labels"][:2] == ["Preparation", "CalotTriangleDissection"]
 
 
+def test_rows_of_annotations_out_of_order_change_nothing(tree_of):
+    root, truth = tree_of("cholec80", n=1)
+    (path,) = root.rglob("video01-phase.txt")
+    header, *lines = path.read_text().splitlines()
+    np.random.default_rng(0).shuffle(lines)
+    path.write_text("\n".join([header, *lines]) + "\n")
+    rows = rows_of(root, "cholec80", decode=False)
+    assert {r: row["native_labels"] for r, row in rows.items()} == {
+        r: known["native"] for r, known in truth["records"].items()
+    }
+
+
 def test_tools_are_a_label_set_of_their_own(tree_of):
     root, truth = tree_of("cholec80", n=3)
     names = catalog.get("cholec80").card.vocabularies[1].names
@@ -315,3 +327,27 @@ def test_no_intervals_at_all_are_refused(tree_of, intervals):
     root, _ = tree_of("cholec80", n=1)
     with pytest.raises(Exception, match="intervals"):
         rows_of(root, "cholec80", options={"cholec80": {"intervals": intervals}})
+
+
+# ---- Places in space ----------------------------------------------------------------------------
+
+
+def test_volumes_of_ct_ich_lie_alike_in_simpleitk_and_nibabel_and_in_rows(tmp_path, load_fake):
+    import nibabel
+
+    sitk = pytest.importorskip("SimpleITK")
+    load_fake("hemorrhage").make_volumes(tmp_path / "raw" / "hemorrhage")
+    rows = rows_of(tmp_path / "raw", "hemorrhage", variant="volumes", decode=False)
+    paths = {int(path.name[:3]): path for path in (tmp_path / "raw").rglob("ct_scans/*.nii*")}
+    assert len(paths) == len(rows) > 0
+    for row in rows.values():
+        path = paths[int(row["patient_id"])]
+        itk, theirs = sitk.ReadImage(str(path)), nibabel.load(path)
+        ours = nibabel.Nifti1Image.from_bytes(row["volumes"][0]["bytes"])
+        assert ours.shape == theirs.shape == itk.GetSize()
+        assert np.array_equal(ours.get_fdata(), sitk.GetArrayFromImage(itk).transpose(2, 1, 0))
+        for corner in np.ndindex(2, 2, 2):
+            at = [int(c * (n - 1)) for c, n in zip(corner, ours.shape, strict=True)]
+            x, y, z = itk.TransformIndexToPhysicalPoint(at)
+            for affine in (ours.affine, theirs.affine):
+                assert np.allclose((affine @ [*at, 1])[:3], [-x, -y, z], atol=1e-3)
