@@ -89,7 +89,8 @@ def _opened(source: Path | bytes, name: str) -> Iterator[Any]:
                 raise CorruptFileError(f"{name} holds no video. {_AGAIN}")
             yield container
     except (av.error.FFmpegError, ValueError) as error:
-        raise CorruptFileError(f"{name} cannot be read as a video: {error}. {_AGAIN}") from error
+        why = getattr(error, "strerror", None) or error  # the whole text would name the folder too
+        raise CorruptFileError(f"{name} cannot be read as a video: {why}. {_AGAIN}") from error
 
 
 def _described(data: bytes, name: str, start_s: float | None, stop_s: float | None) -> RawVideo:

@@ -129,3 +129,11 @@ def test_packets_out_of_order_are_shown_in_order(tmp_path):
     assert np.allclose(video.times(row.data), np.arange(50) / 25)
     shown = [np.asarray(one).mean() / 4 for one in video.frames(row.data, [0.4, 0.04, 1.2])]
     assert np.allclose(shown, [10, 1, 30], atol=1)
+
+
+def test_what_is_wrong_with_a_file_is_told_without_its_folder(tmp_path):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(b"no video")
+    with pytest.raises(CorruptFileError, match=r"cut.mp4 cannot be read as a video: Inv") as told:
+        video.key_times(path)
+    assert str(tmp_path) not in str(told.value)
