@@ -253,11 +253,17 @@ def push(plan: Plan, *, check: str = "load", token: str | None = None) -> Pushed
 @contextmanager
 def _hub_errors(repo: str) -> Iterator[None]:
     """Says of an error of the Hub what became of the push."""
+    import httpx2  # a connection that breaks off is an error of its own, and no OSError
+
     try:
         yield
     except ClimbError:
         raise
-    except (OSError, RuntimeError) as error:  # of the Hub, of the way to it, of one file's upload
+    except (
+        OSError,
+        RuntimeError,
+        httpx2.HTTPError,
+    ) as error:  # of the Hub, of the way to it, of one file's upload
         status = _status(error)
         again = "Then give the same command again; shards that arrived are not sent again."
         if status in (401, 403):
@@ -289,7 +295,7 @@ def _told(error: Exception) -> str:
     text = f"{server or lines[0]}" if status is None else f"HTTP {status}: {server or lines[0]}"
     text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)
     token = get_token()
-    return text.replace(token, "***") if token else text
+    return (text.replace(token, "***") if token else text).rstrip(".")
 
 
 def _check_local(plan: Plan) -> None:

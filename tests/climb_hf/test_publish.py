@@ -189,10 +189,11 @@ def test_a_push_that_breaks_off_goes_on_where_it_was(hub, pushes, folder):
     hub.web.faults += [
         fault("PUT", broken, status=403),
         fault("POST", "/commit/main", status=500),
+        fault("POST", "/commit/main", drop=True),
         fault("POST", "/tag/", status=500),
     ]
-    *stopped, last = pushes(*[words(folder)] * 4)
-    assert [status for status, _ in stopped] == [1, 1, 1]
+    *stopped, last = pushes(*[words(folder)] * 5)
+    assert [status for status, _ in stopped] == [1, 1, 1, 1]
     assert all("same command again" in told for _, told in stopped)
     assert last[0] == 0 and f"0 sent, {len(shards(folder))} there before" in last[1]
     assert sorted(sent(hub)) == sorted(shards(folder).values())  # each of them once
