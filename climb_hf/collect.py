@@ -124,7 +124,7 @@ class Report:
         if self.not_questions:
             parts.append(f"{self.not_questions} without a question")
         if self.duplicate_signals:
-            parts.append(f"{self.duplicate_signals} with a signal stored twice")
+            parts.append(f"{self.duplicate_signals} with a signal or image stored twice")
         if self.unknown_codes:
             parts.append(f"unknown codes {', '.join(sorted(self.unknown_codes))}")
         return f"{self.source}: " + ", ".join(parts)

@@ -126,11 +126,16 @@ def push(
             repository is not.
         ClimbError: if the Hub refuses or cannot be reached; the folder stays as it is.
     """
+    import httpx2  # a connection that breaks off is an error of its own, and no OSError
     from huggingface_hub import HfApi
 
     try:
         pushed = _push(Path(folder), name, HfApi(token=token), private, revision)
-    except (OSError, RuntimeError) as error:  # of the Hub, of the way to it, of one file's upload
+    except (
+        OSError,
+        RuntimeError,
+        httpx2.HTTPError,
+    ) as error:  # of the Hub, of the way to it, of one file's upload
         raise ClimbError(
             f"cannot push to {name!r}: {error}. Nothing is lost: all is in {folder}. Once the "
             "reason is gone, push it with climb_hf.trainers.scripting.push(folder, name); files "

@@ -36,8 +36,12 @@ def multi_hot(
         float32, shape (classes,).
 
     Raises:
-        OptionError: for an unknown policy, or a class that is none of `classes`.
+        OptionError: for an unknown policy, a class that is none of `classes`, or no list of names.
     """
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise OptionError(
+            f'classes={classes!r} should be a list of names: ds.features["label"].names.'
+        )
     check_option("uncertain", uncertain, POLICIES)
     check_option("unlabelled", unlabelled, POLICIES)
     values = {"zeros": 0.0, "ones": 1.0, "ignore": np.nan}

@@ -59,3 +59,10 @@ def test_classes_of_another_config_are_refused():
 def test_an_unknown_policy_is_refused_by_name():
     with pytest.raises(OptionError, match="uncertain"):
         multi_hot(ROW, CLASSES, uncertain="multi")
+
+
+@pytest.mark.parametrize("classes", [14, "Edema", None])
+def test_classes_are_a_list_of_names(classes):
+    row = {"labels": [], "labels_negative": [], "labels_uncertain": []}
+    with pytest.raises(OptionError, match="list of names"):
+        multi_hot(row, classes)
