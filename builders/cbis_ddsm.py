@@ -69,8 +69,8 @@ CARD = SourceCard(
 COLUMNS = ("patient_id", "left or right breast", "image view", "abnormality id", "assessment")
 ROI = ("cropped image file path", "ROI mask file path")
 PATHS = ("image file path", *ROI)
-KEPT = ("abnormality id", "abnormality type", "mass shape", "mass margins", "calc type")
-KEPT += ("calc distribution", "assessment", "pathology", "subtlety")
+_SHAPE = ("abnormality type", "mass shape", "mass margins", "calc type", "calc distribution")
+KEPT = ("abnormality id", *_SHAPE, "assessment", "pathology", "subtlety")
 Row = dict[str, str]
 
 

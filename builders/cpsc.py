@@ -58,7 +58,7 @@ WINDOW_S = 10.0
 
 def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]:
     """Yields the WFDB records, then the original structs that no WFDB record stands for."""
-    seen = set()
+    seen: set[str] = set()
     codes = dict(zip(ACRONYMS, CODES, strict=True))
     wfdb = challenge_records(tree, r"[AQ]\d{4}", _describe, codes=codes)
     for found in chain(wfdb, _structs(tree, seen)):

@@ -72,7 +72,7 @@ def read(tree: RawTree, options: Mapping[str, Any]) -> Iterator[Example | Fault]
         )
         return
     lying = {path.rpartition("/")[2].removesuffix(".avi"): path for path in tree.find(VIDEO)}
-    traced = {}
+    traced: dict[str, dict[int, Outline]] = {}
     for path in tree.named(TRACINGS):
         traced |= outlines(tree.path(path))
     listed = set()
