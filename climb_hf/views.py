@@ -159,13 +159,13 @@ class Series:
 
     def encode_example(self, value: Sequence[Any] | None) -> list[dict[str, Any]]:
         """Takes decoded signals as well as stored structs, so that `map` can write a row back."""
-        return [encode(one) for one in value or ()]
+        return [encode(one) for one in (() if value is None else value)]
 
     def decode_example(
         self, value: Sequence[Mapping[str, Any]] | None, token_per_repo_id: Any = None
     ) -> list[Signal]:
         """Returns the signals of a row."""
-        return [decode(one) for one in value or ()]
+        return [decode(one) for one in (() if value is None else value)]
 
 
 def as_stored(kind: Any) -> Any:

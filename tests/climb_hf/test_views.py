@@ -229,3 +229,13 @@ def test_range_scaling_divides_all_channels_by_one_range():
 def test_range_scaling_leaves_a_flat_signal_finite():
     flat = Signal(np.ones((2, 3), np.float32), 500.0, ("I", "II"), ("mV", "mV"))
     np.testing.assert_array_equal(range_scaled(flat).values, flat.values)
+
+
+@pytest.mark.parametrize("form", [None, "numpy", "torch", "pandas"])
+def test_rows_without_a_series_are_shown_under_every_format(form):
+    from datasets import Dataset, Features
+
+    features = Features({"series": disk_features()["series"]})
+    table = Dataset.from_dict({"series": [[], []]}, features=features)
+    shown = table.cast_column("series", Series()).with_format(form)[0]["series"]
+    assert len(shown.iloc[0] if form == "pandas" else shown) == 0
