@@ -260,19 +260,24 @@ def answers(tokenizer: Any, rows: Any) -> list[str]:
 # ---- one run ------------------------------------------------------------------------------------
 
 
-def run(arm: str, seed: int, control: str, steps: int, rate: float, warm: int) -> dict[str, Any]:
-    """Trains one arm on one seed; returns its scores by step."""
-    import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
+def quiet() -> None:
+    """For a worker process: nothing but errors, as runs are told of in one line each."""
     from transformers.utils import logging as hf_logging
-
-    from climb_hf.trainers import DRPOConfig, DRPOTrainer
 
     warnings.simplefilter("ignore")
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     logging.getLogger("climb_hf").setLevel(logging.ERROR)
+
+
+def run(arm: str, seed: int, control: str, steps: int, rate: float, warm: int) -> dict[str, Any]:
+    """Trains one arm on one seed; returns its scores by step."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
+
+    from climb_hf.trainers import DRPOConfig, DRPOTrainer
+
     torch.set_num_threads(1)
     task, begin = Task(seed, control), time.process_time()
     held_out = task.rows([n for n in range(len(SHARES)) for _ in range(HELD_OUT)], 5)
@@ -354,7 +359,8 @@ def run_all(
 ) -> list[dict[str, Any]]:
     """Runs arms on seeds; each run is written down when it and those before it have ended."""
     found = []
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=quiet) as pool:
         for task in [pool.submit(run, arm, seed, *settings) for arm, seed in missing]:
             one = task.result()
             found.append(one)
