@@ -222,14 +222,15 @@ class _Job:
 
     def _fetch_all(self, files: Sequence[RemoteFile]) -> None:
         pool = ThreadPoolExecutor(self.jobs)
+        ended = False
         try:
             running = {pool.submit(self._fetch, file): file for file in files}
             for future in as_completed(running):
                 self._take(running[future], future)
-        except BaseException:
-            self.stop.set()
-            raise
+            ended = True
         finally:
+            if not ended:  # an error, or the user's Ctrl-C: transfers stop where they are
+                self.stop.set()
             pool.shutdown(cancel_futures=True)
 
     def _fetch(self, file: RemoteFile) -> Fetched:

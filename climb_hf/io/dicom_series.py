@@ -118,11 +118,20 @@ def stack(paths: Iterable[Path]) -> Stack:
     steps = np.diff(places[fresh])
     step = float(np.median(steps)) if len(steps) else ordered[0].thickness
     chosen = {one.path for one in ordered}
+    left_out += [one.path for one in slices if one.path not in chosen]
+    if left_out:
+        logger.warning(
+            "%d of %d files of a series are left out of its volume, %s first: they are of another "
+            "series, orientation or size, or at a place that is taken",
+            len(left_out),
+            len(read),
+            left_out[0].name,
+        )
     return Stack(
         slices=tuple(ordered),
         step=step,
         irregular=bool(len(steps) and steps.max() > GAP * step),
-        left_out=(*left_out, *(one.path for one in slices if one.path not in chosen)),
+        left_out=tuple(left_out),
     )
 
 

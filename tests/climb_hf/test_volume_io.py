@@ -193,9 +193,10 @@ def test_uneven_steps_are_flagged_and_the_common_one_is_told(tmp_path):
     assert np.isclose(np.linalg.norm(row.grid.affine[:3, 2]), SPACING[2])
 
 
-def test_slices_of_another_orientation_are_left_out(tmp_path):
+def test_slices_of_another_orientation_are_left_out_and_told_of(tmp_path, caplog):
     found = dicom_series.stack(write_series(tmp_path / "s", turned=0))
     assert (len(found.slices), len(found.left_out)) == (SIZE[2] - 1, 1)
+    assert f"1 of {SIZE[2]} files" in caplog.text
 
 
 def test_padding_is_air(tmp_path):
